@@ -1,0 +1,105 @@
+"""Every exception of the package, in one tree.
+
+::
+
+    PysaslauthdError
+    ├── ConfigError            a configuration that cannot be used; exit status 2
+    ├── StartError             the daemon cannot start here and now; exit status 1
+    ├── ProtocolError          a peer broke its protocol; that connection ends, no other
+    ├── StoredPasswordError    a stored password value that cannot be checked
+    └── DirectoryError         the directory gave no usable answer: always UNAVAILABLE
+        ├── ConnectionLost     the connection broke under the request; it may be asked again
+        ├── DirectoryTimeout   no answer within the operation's time-out
+        ├── DirectoryDown      no server can be reached
+        └── DirectoryRefused   a result code that says nothing about the user
+            └── ServiceBindRefused   the service account itself was refused
+
+A library's exceptions end at the module that adapts the library; nothing outside sees them.
+No message ever holds a password.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pysaslauthd.model import Reason
+
+
+class PysaslauthdError(Exception):
+    """Root of the tree."""
+
+
+class ConfigError(PysaslauthdError):
+    """A configuration value that cannot be used.
+
+    :param reason: what is wrong and what to do, one line.
+    :param file: path of the file, or None for a command line.
+    :param line: line number from 1, or None where the whole file is meant.
+    :param key: the key, or None where no single key is to blame.
+    """
+
+    def __init__(
+        self, reason: str, *, file: str | None = None, line: int | None = None, key: str | None = None
+    ) -> None:
+        self.reason = reason
+        self.file = file
+        self.line = line
+        self.key = key
+        where = [] if file is None else [file if line is None else f"{file}:{line}"]
+        super().__init__(": ".join([*where, *([key] if key else []), reason]))
+
+
+class StartError(PysaslauthdError):
+    """The daemon cannot start: a socket is taken, a folder is missing, a right is lacking."""
+
+
+class ProtocolError(PysaslauthdError):
+    """A peer sent bytes that its protocol does not allow; its connection must be ended."""
+
+
+class StoredPasswordError(PysaslauthdError):
+    """A stored password value cannot be checked.
+
+    :param reason: the outcome's reason (unknown scheme, malformed value, too costly, no support).
+    :param scheme: the scheme's name as found, upper case, without braces; never any of the value.
+    """
+
+    def __init__(self, reason: Reason, scheme: str) -> None:
+        self.reason = reason
+        self.scheme = scheme
+        super().__init__(f"{reason.value}: {{{scheme}}}")
+
+
+class DirectoryError(PysaslauthdError):
+    """The directory gave no usable answer. Says nothing about any password."""
+
+
+class ConnectionLost(DirectoryError):
+    """The connection ended or broke before the answer came; asking again is allowed."""
+
+
+class DirectoryTimeout(DirectoryError):
+    """No answer within the operation's time-out."""
+
+
+class DirectoryDown(DirectoryError):
+    """No configured server can be reached."""
+
+
+class DirectoryRefused(DirectoryError):
+    """A result code that is about the server or the service account, not about the user.
+
+    :param code: LDAP result code (RFC 4511 section 4.1.9, appendix A).
+    :param message: the server's diagnostic message.
+    :param doing: what was asked, for the log.
+    """
+
+    def __init__(self, code: int, message: str, doing: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{doing}: result {code}" + (f" ({message})" if message else ""))
+
+
+class ServiceBindRefused(DirectoryRefused):
+    """The directory refused the bind of the service account (ldap_bind_dn, ldap_id)."""

@@ -1,0 +1,1 @@
+"""The ways of checking a password against a directory."""

@@ -1,0 +1,170 @@
+"""What passes between the rooms: a request, an identity, an outcome. Values only."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+
+class Verdict(enum.Enum):
+    """What a client may be told. There are three, never two."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNAVAILABLE = "unavailable"
+
+
+class Reason(enum.Enum):
+    """Why. Each reason belongs to one verdict, so that no outcome can contradict itself.
+
+    The value is the stable word used in logs and metrics.
+    """
+
+    OK = "ok"
+
+    EMPTY_LOGIN = "empty-login"
+    EMPTY_PASSWORD = "empty-password"
+    NUL_IN_LOGIN = "nul-in-login"
+    NUL_IN_PASSWORD = "nul-in-password"
+    TOO_LONG = "too-long"
+    UNKNOWN_USER = "unknown-user"
+    AMBIGUOUS_USER = "ambiguous-user"
+    WRONG_PASSWORD = "wrong-password"
+    NO_PASSWORD = "no-password"
+    UNKNOWN_SCHEME = "unknown-scheme"
+    MALFORMED_HASH = "malformed-hash"
+    LOCKED = "locked"
+    TOO_MANY_TRIES = "too-many-tries"
+    EXPIRED = "expired"
+    MUST_CHANGE = "must-change"
+    NOT_YET_VALID = "not-yet-valid"
+    INACTIVE = "inactive"
+    NOT_IN_GROUP = "not-in-group"
+
+    HASH_TOO_COSTLY = "hash-too-costly"
+    HASH_UNSUPPORTED = "hash-unsupported"
+    DIRECTORY_DOWN = "directory-down"
+    DIRECTORY_TIMEOUT = "directory-timeout"
+    DIRECTORY_REFUSED = "directory-refused"
+    SERVICE_BIND_REFUSED = "service-bind-refused"
+    DEADLINE = "deadline"
+    OVERLOADED = "overloaded"
+    STOPPING = "stopping"
+    INTERNAL_ERROR = "internal-error"
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict that this reason belongs to."""
+        return _VERDICTS[self]
+
+
+_UNAVAILABLE = frozenset(
+    {
+        Reason.HASH_TOO_COSTLY,
+        Reason.HASH_UNSUPPORTED,
+        Reason.DIRECTORY_DOWN,
+        Reason.DIRECTORY_TIMEOUT,
+        Reason.DIRECTORY_REFUSED,
+        Reason.SERVICE_BIND_REFUSED,
+        Reason.DEADLINE,
+        Reason.OVERLOADED,
+        Reason.STOPPING,
+        Reason.INTERNAL_ERROR,
+    }
+)
+_VERDICTS = {
+    reason: Verdict.ACCEPTED
+    if reason is Reason.OK
+    else Verdict.UNAVAILABLE
+    if reason in _UNAVAILABLE
+    else Verdict.REJECTED
+    for reason in Reason
+}
+
+
+class Peer(NamedTuple):
+    """The process behind a local socket, as SO_PEERCRED tells it."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class AuthRequest(NamedTuple):
+    """One login to decide, as a door understood it. Bytes as received: never cut, never normalised.
+
+    ``repr`` and ``str`` leave the password out.
+    """
+
+    login: bytes
+    password: bytes
+    service: bytes = b""
+    realm: bytes = b""
+    remote: bytes = b""
+    """Address of the person's mail program as the client printed it; empty where unknown."""
+    door: str = "mux"
+    """Which protocol brought it: ``mux`` or ``dovecot``."""
+    peer: Peer | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"AuthRequest(login={self.login!r}, service={self.service!r}, realm={self.realm!r}, "
+            f"remote={self.remote!r}, door={self.door!r})"
+        )
+
+
+class Outcome(NamedTuple):
+    """The decision on one request.
+
+    ``detail`` is for the log alone (scheme, result code, server's message); never shown to a client,
+    never a secret. ``dn`` is the user's entry where it is known, ``server`` the directory server that
+    answered, ``cached`` whether no directory was asked.
+    """
+
+    reason: Reason
+    detail: str = ""
+    dn: bytes = b""
+    server: str = ""
+    cached: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """ACCEPTED, REJECTED or UNAVAILABLE."""
+        return self.reason.verdict
+
+
+class Identity(NamedTuple):
+    """Who is meant, however it was typed: the values behind the tokens of a template.
+
+    ``login`` is %u, ``user`` %U, ``domain`` %d (after the last ``@`` of the login, else the realm, else
+    the default realm), ``realm`` %r's (the request's, else the default; may be empty), ``service`` %s.
+    """
+
+    login: bytes
+    user: bytes
+    domain: bytes
+    realm: bytes
+    service: bytes
+
+    @property
+    def address(self) -> bytes:
+        """``user@domain``, or the user alone where there is no domain: one name per person."""
+        return self.user + b"@" + self.domain if self.domain else self.user
+
+
+def identify(request: AuthRequest, *, default_realm: bytes = b"", append_realm: bool = False) -> Identity:
+    """The identity that a request means.
+
+    The login is cut at its *last* ``@``, as libsasl2 does before it asks the mux, so that the same
+    person comes out of both spellings. ``append_realm`` is saslauthd's ``-r``: the login becomes
+    ``login@realm`` where the request has a realm and the login does not carry that very realm already.
+    """
+    login = request.login
+    user, at, domain = login.rpartition(b"@")
+    if append_realm and request.realm and domain.lower() != request.realm.lower():
+        user, at, domain = login, b"@", request.realm
+        login = user + b"@" + domain
+    if not at:
+        user = login
+    realm = request.realm or default_realm
+    return Identity(login, user, domain or realm, realm, request.service)

@@ -1,0 +1,1 @@
+"""Sockets and the event loop: one thin shell for each protocol."""
