@@ -20,10 +20,7 @@ No message ever holds a password.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pysaslauthd.model import Reason
+from pysaslauthd.model import Reason
 
 
 class PysaslauthdError(Exception):

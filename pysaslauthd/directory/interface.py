@@ -1,0 +1,85 @@
+"""What a mechanism may ask of a directory, be it LDAP servers or an LDIF file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from pysaslauthd.directory.template import Template
+from pysaslauthd.model import Identity
+
+
+class Entry(NamedTuple):
+    """One entry of a search result: its DN, and its attributes' values by lower-case name."""
+
+    dn: bytes
+    attributes: dict[str, list[bytes]]
+
+
+class Found(NamedTuple):
+    """The whole answer to a search.
+
+    ``references`` counts the search continuation references (RFC 4511 section 4.5.3), which are not entries;
+    ``size_limit_exceeded`` tells that there was more than the size limit let through (result 4).
+    """
+
+    entries: list[Entry]
+    size_limit_exceeded: bool = False
+    references: int = 0
+
+
+class Bound(NamedTuple):
+    """The answer to a bind: result code and diagnostic message (RFC 4511 section 4.1.9), control values by OID.
+
+    ``authzid`` is who the server says is bound now (RFC 4532 "Who am I?"), where that was asked.
+    """
+
+    code: int
+    message: str = ""
+    controls: dict[str, bytes] = {}  # noqa: RUF012 - never changed
+    server: str = ""
+    authzid: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One search of the configuration, with slots for the values of a login. Compared and hashed by identity.
+
+    ``size_limit`` in entries, ``time_limit`` in seconds, for the server; 0 is none (RFC 4511 section 4.5.1).
+    """
+
+    base: Template
+    filter: Template
+    scope: str
+    """``base``, ``one`` or ``sub``."""
+    attributes: tuple[str, ...]
+    size_limit: int = 0
+    time_limit: int = 0
+    deref: str = "never"
+    """``never``, ``search``, ``find`` or ``always``."""
+
+
+class Directory(Protocol):
+    """A directory: answers searches, compares, and binds.
+
+    The coroutines are flows (:mod:`pysaslauthd.flow`). Each raises a
+    :class:`~pysaslauthd.errors.DirectoryError` where there is no usable answer.
+    """
+
+    async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
+        """Search as the service account; ``dn`` is the value of ``%D``. No such base: nothing found."""
+
+    async def compare(self, dn: bytes, attribute: str, value: bytes) -> bool:
+        """Whether the entry ``dn`` has that value, as the service account. No such entry or attribute: False."""
+
+    async def bind(self, dn: bytes, password: bytes) -> Bound:
+        """A simple bind as the user, with a password that is not empty. Any result code is an answer."""
+
+    async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
+        """A SASL PLAIN bind (RFC 4616) as the user, and who that is (``authzid``)."""
+
+    def start(self) -> None:
+        """Begin to make connections. Returns at once; no server need be there."""
+
+    async def stop(self) -> None:
+        """Close every connection. An asyncio coroutine, unlike the others."""

@@ -1,0 +1,99 @@
+"""Templates of the configuration: ``(mail=%U@%d)`` parsed once, expanded for each login.
+
+Tokens (manual of saslauthd's LDAP mechanism): ``%%`` a percent sign, ``%u`` the login, ``%U`` its user part,
+``%d`` its domain (else the realm), ``%1``-``%9`` the domain's labels from the right, ``%s`` the service, ``%r``
+the realm (else the domain), ``%R`` ``@`` and the realm or nothing, ``%D`` the user's DN (group keys only).
+
+A template never becomes text with a value in it unless an escaper is given: filters travel as templates of
+BER (:mod:`pysaslauthd.wire.ldap`), where a value is octets and no syntax; DNs go through :func:`escape_dn`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ldap3.utils.conv import escape_filter_chars
+
+from pysaslauthd.model import Identity
+
+Escape = Callable[[bytes], bytes]
+
+_TOKEN = re.compile(r"%(.?)", re.DOTALL)
+
+
+def _label(number: int) -> Callable[[Identity, bytes], bytes]:
+    def label(identity: Identity, _dn: bytes) -> bytes:
+        labels = identity.domain.split(b".")
+        return labels[-number] if number <= len(labels) else b""
+
+    return label
+
+
+_VALUES: dict[str, Callable[[Identity, bytes], bytes]] = {
+    "u": lambda identity, _: identity.login,
+    "U": lambda identity, _: identity.user,
+    "d": lambda identity, _: identity.domain,
+    "s": lambda identity, _: identity.service,
+    "r": lambda identity, _: identity.realm or identity.domain,
+    "R": lambda identity, _: b"@" + identity.realm if identity.realm else b"",
+    "D": lambda _, dn: dn,
+    **{str(number): _label(number) for number in range(1, 10)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Literal text around tokens: ``literals[0] token[0] literals[1] …``; one literal more than tokens."""
+
+    literals: tuple[str, ...]
+    tokens: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Template:
+        """Cut a template at its tokens.
+
+        :raises ValueError: a token that does not exist, or a lone ``%`` at the end; the text names it.
+        """
+        literals, tokens = [""], list[str]()
+        end = 0
+        for match in _TOKEN.finditer(text):
+            literals[-1] += text[end : match.start()]
+            end = match.end()
+            token = match[1]
+            if token == "%":
+                literals[-1] += "%"
+            elif token in _VALUES:
+                tokens.append(token)
+                literals.append("")
+            else:
+                raise ValueError(f"there is no token %{token} (a percent sign is written %%)")
+        literals[-1] += text[end:]
+        return cls(tuple(literals), tuple(tokens))
+
+    def values(self, identity: Identity, dn: bytes = b"") -> list[bytes]:
+        """The raw value of each token, in order. Not for use in text: see :meth:`expand`."""
+        return [_VALUES[token](identity, dn) for token in self.tokens]
+
+    def expand(self, identity: Identity, escape: Escape, dn: bytes = b"") -> bytes:
+        """The whole text, every value through ``escape``."""
+        parts = [self.literals[0].encode()]
+        for value, literal in zip(self.values(identity, dn), self.literals[1:], strict=True):
+            parts += escape(value), literal.encode()
+        return b"".join(parts)
+
+
+# Everything that RFC 4514 section 2.4 gives a meaning, and all that is not printable ASCII.
+_DN_SPECIAL = re.compile(rb'[^ !$-*\-./0-:?-\[\]-~]|^ | $|["+,;<=>\\#]')
+
+
+def escape_dn(value: bytes) -> bytes:
+    r"""A value for use inside a DN, as RFC 4514 section 2.4 writes it (``\2c`` for a comma)."""
+    return _DN_SPECIAL.sub(lambda match: b"\\%02x" % match[0][0], value)
+
+
+def escape_filter(value: bytes) -> bytes:
+    r"""A value for use inside a filter's text, as RFC 4515 section 3 writes it (``\2a`` for ``*``)."""
+    escaped: str = escape_filter_chars(value)
+    return escaped.encode()
