@@ -1,0 +1,1 @@
+"""LDAP on the wire: the only place, with ``directory`` for filters and DNs, that knows ldap3."""
