@@ -1,0 +1,57 @@
+"""This project's own daemon, as a process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from rig.mux import MuxServer
+from rig.programs import Program, answers, folder
+from rig.saslauthd import conf_text
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The clone."""
+
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+"""For a process that runs the package from the clone."""
+
+
+class Daemon(MuxServer):
+    """``python -m pysaslauthd -f -a ldap`` in a folder of its own."""
+
+    def __init__(self, folder: Path, program: Program) -> None:
+        self.folder = folder
+        self.program = program
+        self.mux = folder / "mux"
+        self.conf = folder / "saslauthd.conf"
+
+    @classmethod
+    @contextmanager
+    def running(
+        cls, conf: Mapping[str, str] | str, *flags: str, files: Mapping[str, str | bytes] | None = None
+    ) -> Iterator[Self]:
+        """Start it with a configuration and further flags, wait until its mux accepts, end it when the context ends.
+
+        :param files: further files to write into the daemon's folder first. In ``conf`` and ``flags``, ``{folder}`` is
+            that folder.
+        """
+        with folder("daemon") as path:
+            for name, content in (files or {}).items():
+                (path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+            file = path / "saslauthd.conf"
+            file.write_text(conf_text(conf).replace("{folder}", str(path)))
+            command = [sys.executable, "-m", "pysaslauthd", "-f", "-a", "ldap", "-O", file, "-m", path]
+            program = Program(
+                [*command, *(flag.replace("{folder}", str(path)) for flag in flags)],
+                log=path / "log",
+                ready=lambda: answers(path / "mux"),
+                env=ENVIRONMENT,
+            )
+            program.start()
+            try:
+                yield cls(path, program)
+            finally:
+                program.stop()
