@@ -1,0 +1,158 @@
+"""The keys that start with ``ldap_``: one field each. To add a key, add a field."""
+
+# ruff: noqa: RUF009 - key() declares a field, as dataclasses.field() does
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Literal
+
+from pysaslauthd.config.keys import (
+    ATTRIBUTE,
+    CIPHERS,
+    PATH,
+    SECRET,
+    SWITCH,
+    TEMPLATE,
+    TEXT,
+    choice,
+    integer,
+    key,
+    keys_of,
+    seconds,
+)
+from pysaslauthd.config.uri import SERVERS, ServerUri
+
+Scope = Literal["sub", "one", "base"]
+Deref = Literal["search", "find", "always", "never"]
+GroupMatch = Literal["attr", "filter"]
+
+_MAX_INT = 2**31 - 1
+"""maxInt of RFC 4511 section 4.1.1."""
+
+_DAY = 86400.0
+
+
+class AuthMethod(enum.StrEnum):
+    """How a password is checked."""
+
+    BIND = "bind"
+    CUSTOM = "custom"
+    FASTBIND = "fastbind"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LdapSettings:
+    """What /etc/saslauthd.conf says about LDAP; ``repr`` leaves the password out.
+
+    A field's name is its key without ``ldap_``. As :func:`pysaslauthd.config.parse` gives them, the values
+    agree with each other: filters have their parentheses, bind with SASL has become fastbind,
+    ``group_search_base`` is filled in.
+    """
+
+    servers: tuple[ServerUri, ...] = key(SERVERS, "ldap://localhost/", "The servers to ask, the preferred one first.")
+    auth_method: AuthMethod = key(
+        choice(*AuthMethod),
+        "bind",
+        "How a password is checked: bind finds the user's entry and binds as it, custom finds the entry and compares"
+        " its password attribute, fastbind binds as the DN that ldap_filter gives.",
+    )
+    bind_dn: str = key(TEXT, "", "The DN of the service account that searches; none searches anonymously.")
+    password: bytes = key(
+        SECRET, "", "The password of ldap_bind_dn, or of ldap_id.", aliases=("ldap_bind_pw",), secret=True
+    )
+    password_file: str = key(
+        PATH, "", "A file that holds the password in place of ldap_password; one line end at its end is taken off."
+    )
+    version: int = key(integer(2, 3), "3", "The version of the LDAP protocol; SASL and StartTLS need 3.")
+    search_base: str = key(TEMPLATE, "", "Where the search for the user's entry starts.")
+    filter: str = key(
+        TEMPLATE, "(uid=%u)", "The filter that finds the user's one entry; for fastbind, the user's DN instead."
+    )
+    scope: Scope = key(
+        choice("sub", "one", "base"),
+        "sub",
+        "How deep the search for the user's entry goes: the whole subtree, one level, or the base entry alone.",
+    )
+    deref: Deref = key(
+        choice("search", "find", "always", "never"), "never", "When the server follows aliases during a search."
+    )
+    password_attr: str = key(ATTRIBUTE, "userPassword", "The attribute that custom compares the password with.")
+    hash_limit: int = key(
+        integer(1, 60_000),
+        "1000",
+        "The time that checking one stored hash may cost; a hash with more rounds is not tried.",
+        unit="milliseconds",
+    )
+    default_realm: str = key(TEXT, "", "The realm of a request that names none.", aliases=("ldap_default_domain",))
+    size_limit: int = key(integer(0, _MAX_INT), "1", "The most entries a search may return; 0 sets no limit.")
+    time_limit: int = key(
+        integer(0, _MAX_INT), "5", "How long the server may work on a search; 0 sets no limit.", unit="seconds"
+    )
+    timeout: float = key(seconds(0.01, _DAY), "5", "How long to wait for an answer of the server.", unit="seconds")
+    connect_timeout: float = key(
+        seconds(0.01, _DAY), "2", "How long to wait for a connection to the server, TLS included.", unit="seconds"
+    )
+    referrals: bool = key(SWITCH, "no", "Whether to follow referrals to other servers.")
+    restart: bool = key(SWITCH, "yes", "Whether a request is asked once more when its connection is lost.")
+    start_tls: bool = key(SWITCH, "no", "Whether TLS is begun on each connection by StartTLS.")
+    tls_check_peer: bool = key(SWITCH, "yes", "Whether the server's certificate and name are verified.")
+    tls_cacert_file: str = key(PATH, "", "A PEM file of the authorities to trust; none trusts the system's.")
+    tls_cacert_dir: str = key(
+        PATH, "", "A folder of the authorities to trust, one PEM file each, named by openssl-rehash(1)."
+    )
+    tls_ciphers: str = key(CIPHERS, "", "The ciphers allowed up to TLS 1.2; none allows Python's choice.")
+    tls_cert: str = key(PATH, "", "A PEM file of the client's own certificate.")
+    tls_key: str = key(PATH, "", "A PEM file of the private key that belongs to ldap_tls_cert, not encrypted.")
+    use_sasl: bool = key(SWITCH, "no", "Whether binds use SASL in place of DN and password; makes bind fastbind.")
+    mech: str = key(
+        TEXT, "", "The SASL mechanism of the bind: PLAIN, or with custom EXTERNAL.", aliases=("ldap_sasl_mech",)
+    )
+    id: str = key(TEXT, "", "The SASL identity of the service account.", aliases=("ldap_sasl_authc_id",))
+    authz_id: str = key(
+        TEXT, "", "The SASL identity that the service account acts for.", aliases=("ldap_sasl_authz_id",)
+    )
+    realm: str = key(
+        TEXT, "", "The SASL realm of the service account; PLAIN and EXTERNAL have none.", aliases=("ldap_sasl_realm",)
+    )
+    sasl_secprops: str = key(TEXT, "", "Security properties that the SASL mechanism must have, by commas.")
+    group_dn: str = key(TEMPLATE, "", "The group that the user must be in, where ldap_group_match_method is attr.")
+    group_attr: str = key(ATTRIBUTE, "uniqueMember", "The attribute of the group that holds its members' DNs.")
+    group_match_method: GroupMatch = key(
+        choice("attr", "filter"),
+        "attr",
+        "How membership is checked: attr compares ldap_group_attr of ldap_group_dn with the user's DN, filter"
+        " searches with ldap_group_filter.",
+    )
+    group_filter: str = key(
+        TEMPLATE, "", "The filter that finds a group of the user, where ldap_group_match_method is filter."
+    )
+    group_search_base: str = key(
+        TEMPLATE, "", "Where the search for the user's group starts; none means ldap_search_base."
+    )
+    group_scope: Scope = key(choice("sub", "one", "base"), "sub", "How deep the search for the user's group goes.")
+    debug: int = key(integer(-1, _MAX_INT), "0", "The trace of libldap, which is not used here.")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether an LDIF file is searched in place of a server."""
+        return self.servers[0].scheme == "ldif"
+
+    @property
+    def checks_group(self) -> bool:
+        """Whether a user must be in a group."""
+        return bool(self.group_dn or self.group_filter)
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether TLS is begun to any server, at once or by StartTLS."""
+        return any(server.scheme == "ldaps" for server in self.servers) or (self.start_tls and not self.embedded)
+
+    def encrypts(self, server: ServerUri) -> bool:
+        """Whether what is sent to the server can be read by nobody on the way; true of UNIX sockets and files."""
+        return server.scheme != "ldap" or self.start_tls
+
+
+KEYS = keys_of(LdapSettings, "ldap_")
+"""Every key by its name, in the order of declaration: for reading, and for a manual page."""
