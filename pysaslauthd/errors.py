@@ -77,7 +77,14 @@ class ConnectionLost(DirectoryError):
 
 
 class DirectoryTimeout(DirectoryError):
-    """No answer within the operation's time-out."""
+    """No answer within the operation's time-out.
+
+    :param silent: whether the server said nothing at all meanwhile, and so is hung rather than slow.
+    """
+
+    def __init__(self, text: str, *, silent: bool) -> None:
+        self.silent = silent
+        super().__init__(text)
 
 
 class DirectoryDown(DirectoryError):

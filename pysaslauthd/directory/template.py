@@ -76,6 +76,13 @@ class Template:
         """The raw value of each token, in order. Not for use in text: see :meth:`expand`."""
         return [_VALUES[token](identity, dn) for token in self.tokens]
 
+    def escaped_values(self, identity: Identity, dn: bytes = b"") -> list[bytes]:
+        """The value of each token for a place inside a DN; the user's own DN is one already."""
+        return [
+            value if token == "D" else escape_dn(value)
+            for token, value in zip(self.tokens, self.values(identity, dn), strict=True)
+        ]
+
     def expand(self, identity: Identity, escape: Escape, dn: bytes = b"") -> bytes:
         """The whole text, every value through ``escape``."""
         parts = [self.literals[0].encode()]

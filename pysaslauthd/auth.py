@@ -1,0 +1,171 @@
+"""The decision on a login: refuse what must not be asked, know who is meant, cache, ask once, answer in time.
+
+:meth:`Authenticator.authenticate` answers at once where it can (a refusal, a cache hit) and otherwise calls
+back, so that the common case of a door is one plain call; :meth:`Authenticator.decide` is its awaitable face.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from pysaslauthd.cache import Cache
+from pysaslauthd.flow import Reply, run
+from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify
+
+logger = logging.getLogger(__name__)
+
+DEADLINE = 4.0
+"""Seconds within which every request is answered: the least patient client waits 5 s (Authen::SASL::Authd)."""
+MAX_QUESTIONS = 4096
+"""Questions to the directory under way at most, about 2 kB each; beyond, a login is UNAVAILABLE at once."""
+
+Then = Callable[[Outcome], None]
+Report = Callable[[AuthRequest, Identity, Outcome, float], None]
+
+
+class Mechanism(Protocol):
+    """What decides on a password."""
+
+    def key(self, identity: Identity) -> bytes:
+        """Equal for two identities exactly if the same question would be asked about them."""
+
+    def check(self, identity: Identity, password: bytes) -> Coroutine[Reply[Any], Any, Outcome]:
+        """Decide; a flow (:mod:`pysaslauthd.flow`)."""
+
+
+class _Question:
+    """One question under way, and the requests that wait for its answer."""
+
+    __slots__ = ("deadline", "waiting")
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.waiting: list[tuple[AuthRequest, Identity, float, Then]] = []
+
+
+class Authenticator:
+    """Decides on logins. Lives on the event loop's thread.
+
+    :param report: called once for each request with its outcome and the seconds it took.
+    :param cache: None asks the mechanism every time.
+    :param default_realm: the realm where a request has none.
+    :param append_realm: saslauthd's ``-r``.
+    :param deadline: seconds.
+    """
+
+    def __init__(
+        self,
+        mechanism: Mechanism,
+        report: Report,
+        *,
+        cache: Cache | None = None,
+        default_realm: bytes = b"",
+        append_realm: bool = False,
+        deadline: float = DEADLINE,
+    ) -> None:
+        self._mechanism = mechanism
+        self._report = report
+        self._cache = cache
+        self._default_realm = default_realm
+        self._append_realm = append_realm
+        self._deadline = deadline
+        self._loop = asyncio.get_running_loop()
+        self._questions: dict[tuple[bytes, bytes], _Question] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def authenticate(self, request: AuthRequest, then: Then) -> None:
+        """Decide on a request; call ``then`` exactly once with the outcome, perhaps before returning.
+
+        Never raises. ``then`` must not raise.
+        """
+        started = self._loop.time()
+        identity = identify(request, default_realm=self._default_realm, append_realm=self._append_realm)
+        refusal = _refusal(request, identity)
+        if refusal is not None:
+            self._answer(request, identity, started, then, Outcome(refusal))
+            return
+        key = self._mechanism.key(identity)
+        if self._cache is not None and self._cache.holds(key, request.password):
+            self._answer(request, identity, started, then, Outcome(Reason.OK, cached=True))
+            return
+        self._ask(key, request, identity, started, then)
+
+    async def decide(self, request: AuthRequest) -> Outcome:
+        """The same for an asyncio coroutine."""
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self.authenticate(request, lambda decided: None if outcome.done() else outcome.set_result(decided))
+        return await outcome
+
+    def _ask(self, key: bytes, request: AuthRequest, identity: Identity, started: float, then: Then) -> None:
+        """Ask the mechanism, or wait with whoever is asking the same already."""
+        asked = (key, request.password)
+        question = self._questions.get(asked)
+        if question is not None:
+            question.waiting.append((request, identity, started, then))
+            return
+        if len(self._questions) >= MAX_QUESTIONS:
+            self._answer(request, identity, started, then, Outcome(Reason.OVERLOADED))
+            return
+        question = _Question(started + self._deadline)
+        question.waiting.append((request, identity, started, then))
+        self._questions[asked] = question
+        if self._timer is None:
+            self._timer = self._loop.call_at(question.deadline, self._expire)
+
+        def decided(outcome: Outcome | None, error: BaseException | None) -> None:
+            if outcome is None:
+                outcome = _internal_error(error)
+            elif outcome.verdict is Verdict.ACCEPTED and self._cache is not None:
+                self._cache.store(key, request.password)  # true even where the deadline has passed
+            if self._questions.get(asked) is question:
+                del self._questions[asked]
+            self._answer_all(question, outcome)
+
+        run(self._mechanism.check(identity, request.password), decided)
+
+    def _expire(self) -> None:
+        """Answer what has waited too long. All deadlines are alike, so that the oldest question is the first."""
+        self._timer = None
+        now = self._loop.time()
+        for asked, question in list(self._questions.items()):
+            if question.deadline > now:
+                self._timer = self._loop.call_at(question.deadline, self._expire)
+                break
+            del self._questions[asked]
+            self._answer_all(question, Outcome(Reason.DEADLINE, f"no answer within {self._deadline:g} s"))
+
+    def _answer_all(self, question: _Question, outcome: Outcome) -> None:
+        waiting, question.waiting = question.waiting, []
+        for request, identity, started, then in waiting:
+            self._answer(request, identity, started, then, outcome)
+
+    def _answer(self, request: AuthRequest, identity: Identity, started: float, then: Then, outcome: Outcome) -> None:
+        then(outcome)
+        self._report(request, identity, outcome, self._loop.time() - started)
+
+
+def _refusal(request: AuthRequest, identity: Identity) -> Reason | None:
+    """Why a request must not be asked at all, if so."""
+    login, password, service, realm, *_ = request
+    if not identity.user:
+        return Reason.EMPTY_LOGIN
+    if not password:  # a bind without a password succeeds as nobody (RFC 4513 section 5.1.2)
+        return Reason.EMPTY_PASSWORD
+    if b"\0" in login or b"\0" in realm or b"\0" in service:
+        return Reason.NUL_IN_LOGIN
+    if b"\0" in password:  # 389 DS would cut it there, and accept the rest
+        return Reason.NUL_IN_PASSWORD
+    return None
+
+
+def _internal_error(error: BaseException | None) -> Outcome:
+    """The outcome of a fault in the program. Where it happened is logged, not its text, which may hold anything."""
+    at = error.__traceback__ if error else None
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = f" at {at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at else ""
+    logger.error("internal error: %s%s", type(error).__name__, where)
+    return Outcome(Reason.INTERNAL_ERROR, type(error).__name__)
