@@ -8,8 +8,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pysaslauthd.config import LdapSettings, ServerUri
-from pysaslauthd.directory import tls
+from pysaslauthd.config import LdapSettings, ServerUri, client_context
 from pysaslauthd.directory.connection import Answer, LdapConnection, refuse
 from pysaslauthd.errors import DirectoryDown, DirectoryError, DirectoryRefused, ServiceBindRefused
 from pysaslauthd.flow import Reply, future
@@ -43,7 +42,7 @@ class Connector:
 
         :raises ConfigError: the TLS files cannot be used.
         """
-        context = tls.context(settings) if settings.uses_tls else None
+        context = client_context(settings) if settings.uses_tls else None
         return cls(settings, timeout, context, request.simple_bind_template(settings.version))
 
     async def connect(
