@@ -62,14 +62,7 @@ def _settle_version(settings: LdapSettings, source: Source) -> LdapSettings:
 def _settle_account(settings: LdapSettings, source: Source) -> LdapSettings:
     if settings.password and settings.password_file:
         raise source.error("ldap_password_file", "ldap_password is given too; keep one of the two")
-    if settings.embedded:
-        return settings
-    given = settings.password or settings.password_file
-    if settings.bind_dn and not given and not settings.use_sasl:
-        source.warn("ldap_bind_dn", "no effect without ldap_password: the search is anonymous")
-    if given and not settings.bind_dn and not settings.use_sasl:
-        which = "ldap_password" if settings.password else "ldap_password_file"
-        source.warn(which, "no effect without ldap_bind_dn")
+    if not settings.bind_dn and not settings.use_sasl:
         return replace(settings, password=b"", password_file="")
     return settings
 
@@ -198,6 +191,16 @@ _NO_EFFECT = (
         _ACCOUNT_KEYS,
         "fastbind without a group binds as the user alone",
         lambda s: _fastbind(s) and not s.checks_group,
+    ),
+    _NoEffect(
+        ("ldap_bind_dn",),
+        "without ldap_password, searches are anonymous",
+        lambda s: not s.password and not s.password_file,
+    ),
+    _NoEffect(
+        ("ldap_password", "ldap_password_file"),
+        "ldap_bind_dn is not set",
+        lambda s: not s.bind_dn and not s.use_sasl,
     ),
     _NoEffect(("ldap_filter",), "fastbind with SASL takes the login itself", lambda s: _fastbind(s) and s.use_sasl),
     _NoEffect(("ldap_scope",), "fastbind searches for no user", _fastbind),
