@@ -1,0 +1,180 @@
+"""An LDIF file as a directory (``ldap_servers: ldif:///path/people.ldif``): for demos, tests and small sites.
+
+The file is read whole, kept in memory, and read again when it changes. It is its own service account: who can
+configure it can read it. It has no superior object classes, no aliases and no SASL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from pysaslauthd import passwords
+from pysaslauthd.directory.interface import Bound, Entry, Found, Query
+from pysaslauthd.directory.ldif_file import LOOK_EVERY, LdifFile
+from pysaslauthd.directory.match import Filter, compile_filter
+from pysaslauthd.directory.rules import Dn, dn_of, rule_of
+from pysaslauthd.directory.template import Template
+from pysaslauthd.errors import DirectoryError, DirectoryRefused, StoredPasswordError
+from pysaslauthd.flow import from_future
+from pysaslauthd.model import Identity, Verdict
+
+THREADS = 2
+"""Threads that check slow hashes and read the changed file; the GIL is released by the former alone."""
+
+# Result codes, RFC 4511 appendix A.
+_SUCCESS = 0
+_AUTH_METHOD_NOT_SUPPORTED = 7
+_INVALID_CREDENTIALS = 49
+_UNWILLING_TO_PERFORM = 53
+_OTHER = 80
+
+
+class _Plan(NamedTuple):
+    filter: Filter
+    base: Dn | None
+    """None where it has tokens."""
+    attributes: tuple[str, ...] | None
+    """None: all."""
+
+
+class LdifDirectory:
+    """An LDIF file that fulfils :class:`~pysaslauthd.directory.interface.Directory`.
+
+    A file that vanishes or breaks later on leaves what was read before in force, and one warning.
+
+    :param path: the file. It is read here and now.
+    :param look_every: seconds between two looks at it.
+    :raises ConfigError: the file is not LDIF, or no entry is in it; with the line.
+    :raises StartError: it cannot be read.
+    """
+
+    def __init__(self, path: str, *, look_every: float = LOOK_EVERY) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ldif")
+        self._file = LdifFile(path, self._threads, look_every=look_every)
+        self._plans: dict[Query, _Plan] = {}
+
+    def prepare(self, query: Query) -> None:
+        """Make a query ready, so that what cannot be honoured shows before the first login.
+
+        :raises ValueError: the filter or the base cannot be evaluated, or aliases are to be followed.
+        """
+        self._prepare(query)
+
+    def _prepare(self, query: Query) -> _Plan:
+        if query.deref != "never":
+            raise ValueError("in an LDIF file no aliases are followed (ldap_deref)")
+        try:
+            filter_ = compile_filter(query.filter)
+        except ValueError as error:
+            raise ValueError(f"filter {_shown(query.filter)}: {error}") from error
+        base = None
+        if not query.base.tokens:
+            try:
+                base = dn_of(query.base.literals[0].encode())
+            except ValueError as error:
+                raise ValueError(f"search base {_shown(query.base)} is not a DN: {error}") from error
+        names = tuple(name.lower() for name in query.attributes)
+        # Makes the indexes that the filter wants, which takes its time with a big file.
+        filter_(self._file.content, [b""] * len(query.filter.tokens))
+        plan = self._plans[query] = _Plan(filter_, base, None if not names or "*" in names else names)
+        return plan
+
+    async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
+        """The entries that match, in the file's order.
+
+        :raises DirectoryError: the query cannot be honoured, see :meth:`prepare`.
+        """
+        plan, content = self._plans.get(query), self._file.content
+        try:
+            plan = plan or self._prepare(query)
+        except ValueError as error:
+            raise DirectoryError(str(error)) from error
+        base = plan.base
+        if base is None:
+            try:
+                base = dn_of(_filled(query.base, query.base.escaped_values(identity, dn)))
+            except ValueError:  # the values make no DN, so nobody can be meant
+                return Found([])
+        candidates, check = plan.filter(content, query.filter.values(identity, dn))
+        if query.scope == "base":
+            candidates = content.at(base)
+        found = list[Entry]()
+        for number in range(len(content.entries)) if candidates is None else sorted(candidates):
+            if _in_scope(content.dns[number], base, query.scope) and check(number):
+                if query.size_limit and len(found) == query.size_limit:
+                    return Found(found, size_limit_exceeded=True)
+                found.append(content.select(number, plan.attributes))
+        return Found(found)
+
+    async def compare(self, dn: bytes, attribute: str, value: bytes) -> bool:
+        """Whether an entry has a value, by the attribute's equality rule; a password's octets as they are stored."""
+        attribute = attribute.lower()
+        number = self._file.content.find(dn)
+        return number is not None and number in self._file.content.index(attribute).get(rule_of(attribute)(value), ())
+
+    async def bind(self, dn: bytes, password: bytes) -> Bound:
+        """Check a password against the entry's userPassword values, with the result codes of 389 DS.
+
+        :raises DirectoryRefused: no value matched, and one could not be checked here (result 80).
+        """
+        if not password:
+            return Bound(_UNWILLING_TO_PERFORM, "Unauthenticated binds are not allowed")
+        content = self._file.content
+        number = content.find(dn)
+        if number is None:
+            return Bound(_INVALID_CREDENTIALS)
+        if any(value.lower() == b"true" for value in content.values(number, "nsaccountlock")):
+            return Bound(_UNWILLING_TO_PERFORM, "Account inactivated. Contact system administrator.")
+        unchecked: list[StoredPasswordError] = []
+        for value in content.values(number, "userpassword"):
+            try:
+                stored = passwords.parse(value)
+            except StoredPasswordError as error:
+                unchecked.append(error)
+                continue
+            if stored.slow:
+                job = asyncio.get_running_loop().run_in_executor(self._threads, stored.verify, password)
+                matched = await from_future(job)
+            else:
+                matched = stored.verify(password)
+            if matched:
+                return Bound(_SUCCESS)
+        for failure in unchecked:
+            if failure.reason.verdict is Verdict.UNAVAILABLE:
+                raise DirectoryRefused(_OTHER, str(failure), "bind")
+        return Bound(_INVALID_CREDENTIALS, str(unchecked[0]) if unchecked else "")
+
+    async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
+        """Always refused: which entry a SASL name means is a matter of a server's own configuration.
+
+        :raises DirectoryRefused: result 7.
+        """
+        raise DirectoryRefused(_AUTH_METHOD_NOT_SUPPORTED, "an LDIF file has no SASL", "SASL PLAIN bind")
+
+    def start(self) -> None:
+        """Begin to look whether the file changes. Needs the running event loop."""
+        self._file.start()
+
+    async def stop(self) -> None:
+        """Look no more. Checks of passwords that are under way come to their end."""
+        self._file.stop()
+        self._threads.shutdown(wait=False)
+
+
+def _in_scope(dn: Dn, base: Dn, scope: str) -> bool:
+    if scope == "one":
+        return dn[1:] == base
+    return scope == "base" or dn[len(dn) - len(base) :] == base
+
+
+def _filled(template: Template, values: list[bytes]) -> bytes:
+    pieces = [template.literals[0].encode()]
+    for value, literal in zip(values, template.literals[1:], strict=True):
+        pieces += value, literal.encode()
+    return b"".join(pieces)
+
+
+def _shown(template: Template) -> str:
+    return _filled(template, [f"%{token}".encode() for token in template.tokens]).decode()
