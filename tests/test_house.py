@@ -86,13 +86,7 @@ def imports(root: Path) -> Iterator[Import]:
                 ours = top == PACKAGE
                 if ours and rest.partition(".")[0] not in ROWS:
                     rest = "__init__"
-                yield Import(
-                    module,
-                    rest if ours else top,
-                    ours,
-                    id(node) in for_types,
-                    f"{path.relative_to(root)}:{node.lineno}",
-                )
+                yield Import(module, rest if ours else top, ours, f"{path.relative_to(root)}:{node.lineno}")
 
 
 def row_faults(root: Path) -> list[str]:
