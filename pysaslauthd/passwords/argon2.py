@@ -34,7 +34,7 @@ _FORMAT = re.compile(
 def _verifier() -> Callable[[bytes, bytes, bytes], bool] | None:
     """Takes the stored value, the password and the variant; None without argon2-cffi.
 
-    Imported on first use: it takes 20 ms and 3 MB that few sites need.
+    Imported on first use: it takes 15 ms, and few sites need it.
     """
     try:
         from argon2.exceptions import Argon2Error  # noqa: PLC0415 - an extra, see above
