@@ -1,0 +1,264 @@
+"""``pysaslauthd``: saslauthd's command line, and the start of the daemon."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from pysaslauthd import __version__, log
+from pysaslauthd.config import LdapSettings, load
+from pysaslauthd.config.options import DaemonOptions
+from pysaslauthd.daemon import serve
+from pysaslauthd.detach import in_background, make_run_dir, pid_file
+from pysaslauthd.errors import ConfigError, StartError
+from pysaslauthd.systemd import credentials_directory
+
+MECHANISM = "ldap"
+_EXIT_START = 1
+_EXIT_CONFIG = 2
+_EXIT_INTERRUPTED = 130
+"""What a shell gives a command that SIGINT ended."""
+_MAX_NUMBER = 2**31 - 1
+"""saslauthd keeps these numbers in an int."""
+_MAX_KILOBYTES = 2**22 - 1
+"""4 GiB: saslauthd counts its cache's bytes in 32 bits."""
+_EMPTY_OPTION = re.compile("--[a-z-]+=")
+_LOG = logging.getLogger(__name__)
+
+
+def _number(least: int, most: int = _MAX_NUMBER) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """A callback that takes digits only, where ``int`` would take signs, blanks and underscores too."""
+
+    def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+        if value is None:
+            return None
+        if not re.fullmatch("[0-9]{1,10}", value) or not least <= int(value) <= most:
+            raise click.BadParameter(f"{value!r}: a whole number from {least} to {most} is needed", ctx, param)
+        return int(value)
+
+    return convert
+
+
+def _only_ldap(ctx: click.Context, param: click.Parameter, mechanisms: tuple[str, ...]) -> tuple[str, ...]:
+    for mechanism in mechanisms:
+        if mechanism.lower() != MECHANISM:
+            raise click.BadParameter(
+                f"{mechanism!r}: this daemon asks LDAP directories only; use -a {MECHANISM}", ctx, param
+            )
+    return mechanisms
+
+
+def _only_absolute(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
+    if not path.is_absolute():
+        raise click.BadParameter(f"{str(path)!r}: an absolute path is needed", ctx, param)
+    return path
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"pysaslauthd {__version__}\nauthentication mechanisms: {MECHANISM}\n", err=True)
+        ctx.exit()
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="An empty value, as in --config=, is the same as leaving the option out.",
+)
+@click.option(
+    "-a",
+    "--mechanism",
+    "mechanisms",
+    metavar="MECH",
+    multiple=True,
+    callback=_only_ldap,
+    help=f"Authentication mechanism; only {MECHANISM}, which is the default.",
+)
+@click.option(
+    "-O",
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help=f"Configuration file.  [default: {DaemonOptions().config}]",
+)
+@click.option(
+    "-m",
+    "--run-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    callback=_only_absolute,
+    default=DaemonOptions().run_dir,
+    show_default=True,
+    help="Where the socket mux and saslauthd.pid are; absolute.",
+)
+@click.option(
+    "-n",
+    "--threads",
+    metavar="NUMBER",
+    type=str,
+    callback=_number(0),
+    default=DaemonOptions().threads,
+    show_default=True,
+    help="Binds with a user's password under way at once; 0: no bound.",
+)
+@click.option("-c", "--cache", is_flag=True, help="Remember accepted logins.")
+@click.option(
+    "-s",
+    "--cache-size",
+    metavar="KILOBYTES",
+    type=str,
+    callback=_number(1, _MAX_KILOBYTES),
+    help="Size of the cache: as many entries as saslauthd holds in so many kilobytes. "
+    f" [default: {DaemonOptions().cache_entries} entries]",
+)
+@click.option(
+    "-t",
+    "--cache-lifetime",
+    metavar="SECONDS",
+    type=str,
+    callback=_number(1),
+    default=DaemonOptions().cache_lifetime,
+    show_default=True,
+    help="How long an accepted login is remembered.",
+)
+@click.option("-r", "--append-realm", is_flag=True, help="Make login@realm of a login that comes with a realm.")
+@click.option(
+    "--unavailable",
+    type=click.Choice(["close", "no"]),
+    default=DaemonOptions().unavailable,
+    show_default=True,
+    help="The answer when no directory can be asked: close the connection, which mail servers take for a "
+    "temporary failure, or NO, which they take for a wrong password.",
+)
+@click.option("-d", "--debug", is_flag=True, help="Same as -f -V.")
+@click.option("-f", "--foreground", is_flag=True, help="Do not detach; log to standard error.")
+@click.option("-V", "--verbose", is_flag=True, help="Log accepted logins too.")
+@click.option("-T", "--time-of-day", is_flag=True, help="Accepted for compatibility; has no meaning here.")
+@click.option("-l", "--no-accept-lock", is_flag=True, help="Accepted for compatibility; has no meaning here.")
+@click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print version and mechanisms, and exit.",
+)
+def command(
+    *,
+    mechanisms: tuple[str, ...],
+    config: Path | None,
+    run_dir: Path,
+    threads: int,
+    cache: bool,
+    cache_size: int | None,
+    cache_lifetime: int,
+    append_realm: bool,
+    unavailable: Literal["close", "no"],
+    debug: bool,
+    foreground: bool,
+    verbose: bool,
+    time_of_day: bool,
+    no_accept_lock: bool,
+) -> int:
+    """Answer saslauthd's clients from an LDAP directory."""
+    options = DaemonOptions(
+        config=config.absolute() if config else _default_config(),
+        run_dir=run_dir,
+        threads=threads,
+        cache=cache,
+        cache_size=cache_size,
+        cache_lifetime=cache_lifetime,
+        append_realm=append_realm,
+        verbose=verbose or debug,
+        foreground=foreground or debug,
+        unavailable=unavailable,
+    )
+    ignored = {
+        "-T: has no meaning here: LDAP logins know no time of day": time_of_day,
+        "-l: has no meaning here: there is no accept lock": no_accept_lock,
+    }
+    return start(options, tuple(remark for remark, given in ignored.items() if given))
+
+
+def start(options: DaemonOptions, remarks: tuple[str, ...] = ()) -> int:
+    """Start the daemon as the options say; the exit status of the start, or in the foreground of the daemon.
+
+    :param remarks: lines to log first.
+    """
+    attached = options.foreground or "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ
+    terminal = log.StderrHandler(journal=log.leads_to_journal(os.environ))
+    log.setup([terminal] if attached else [terminal, log.SyslogHandler()], verbose=options.verbose)
+
+    def run() -> int:
+        for remark in remarks:
+            _LOG.info("%s", remark)
+        settings, warnings = load(str(options.config))
+        for warning in warnings:
+            _LOG.warning("%s", warning)
+        make_run_dir(options.run_dir)
+        if attached:
+            return _hold_and_serve(options, settings, lambda: None)
+        return in_background(functools.partial(_serve_detached, options, settings, terminal))
+
+    return _status(run)
+
+
+def _serve_detached(
+    options: DaemonOptions, settings: LdapSettings, terminal: logging.Handler, ready: Callable[[], None]
+) -> int:
+    def leave_terminal() -> None:
+        ready()
+        logging.getLogger().removeHandler(terminal)
+
+    return _status(lambda: _hold_and_serve(options, settings, leave_terminal))
+
+
+def _hold_and_serve(options: DaemonOptions, settings: LdapSettings, ready: Callable[[], None]) -> int:
+    with pid_file(options.pid_path):
+        serve(options, settings, ready=ready)
+    return 0
+
+
+def _status(run: Callable[[], int]) -> int:
+    """What ``run`` returns, or the exit status for what it raises, which is logged."""
+    try:
+        return run()
+    except ConfigError as error:
+        _LOG.error("%s", error)
+        return _EXIT_CONFIG
+    except StartError as error:
+        _LOG.error("%s", error)
+    except Exception:  # noqa: BLE001 - in the background nobody would see its traceback on standard error
+        _LOG.exception("internal error")
+    return _EXIT_START
+
+
+def _default_config() -> Path:
+    """What systemd's LoadCredential=saslauthd.conf:… hands over, else saslauthd's own path."""
+    credentials = credentials_directory(os.environ)
+    if credentials and (credentials / "saslauthd.conf").exists():
+        return credentials / "saslauthd.conf"
+    return DaemonOptions().config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status: 0, 1 for a failed start, 2 for a wrong command line or configuration."""
+    words = [word for word in (sys.argv[1:] if arguments is None else arguments) if not _EMPTY_OPTION.fullmatch(word)]
+    try:
+        return int(command.main(words, prog_name="pysaslauthd", standalone_mode=False))
+    except click.UsageError as error:
+        click.echo(f"pysaslauthd: {error.format_message()}", err=True)
+        return _EXIT_CONFIG
+    except StartError as error:
+        click.echo(f"pysaslauthd: {error}", err=True)
+        return _EXIT_START
+    except click.Abort:
+        return _EXIT_INTERRUPTED
