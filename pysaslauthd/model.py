@@ -161,10 +161,10 @@ def identify(request: AuthRequest, *, default_realm: bytes = b"", append_realm: 
     """
     login = request.login
     user, at, domain = login.rpartition(b"@")
-    if append_realm and request.realm and domain.lower() != request.realm.lower():
-        user, at, domain = login, b"@", request.realm
-        login = user + b"@" + domain
     if not at:
-        user = login
+        user, domain = login, b""
+    if append_realm and request.realm and domain.lower() != request.realm.lower():
+        user, domain = login, request.realm
+        login = user + b"@" + domain
     realm = request.realm or default_realm
     return Identity(login, user, domain or realm, realm, request.service)
