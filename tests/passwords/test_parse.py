@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -167,6 +168,12 @@ def test_an_absurd_cost_is_refused_before_any_work(stored: bytes) -> None:
     # If it were not, these tests would run for hours.
     assert refused(stored)[0] is Reason.HASH_TOO_COSTLY
     assert Reason.HASH_TOO_COSTLY.verdict is Verdict.UNAVAILABLE
+
+
+def test_without_a_bound_what_cannot_be_tried_matches_nothing() -> None:
+    found = parse(b"{PBKDF2}4294967296$c2FsdA$" + b"A" * 27, max_ms=math.inf)
+    assert found.slow
+    assert not found.verify(PASSWORD)
 
 
 @pytest.mark.parametrize("stored", [stored for stored in HASHES if parse(stored).slow])
