@@ -184,6 +184,15 @@ def test_quotes_are_part_of_the_value_and_told(quote: str) -> None:
     assert only_warning(text) == "f:2: ldap_default_realm: the quotes are part of the value; values are written without"
 
 
+def test_a_message_stays_on_one_line() -> None:
+    assert (
+        error(b"ldap_filter: (uid=%u\x1b\xc2\x85")
+        == "f:2: ldap_filter: a parenthesis is not closed in (uid=%u\\x1b\\x85"
+    )
+    (warning,) = config.parse(b"", "a\nb").warnings
+    assert warning.startswith("a\\nb: ldap_search_base: ")
+
+
 NAMES = st.sampled_from([*config.KEYS, "ldap_bind_pw", "ldap_sasl_mech", "log_level", "ldap_unknown"])
 VALUES = st.one_of(
     st.sampled_from(
