@@ -33,7 +33,7 @@ _CONNECTION_KEYS = (
     "ldap_restart",
 )
 _SASL_KEYS = ("ldap_mech", "ldap_id", "ldap_authz_id", "ldap_realm", "ldap_sasl_secprops")
-_SEARCH_KEYS = ("ldap_search_base", "ldap_size_limit", "ldap_time_limit", "ldap_deref")
+_SEARCH_KEYS = ("ldap_search_base", "ldap_time_limit", "ldap_deref")
 _GROUP_SEARCH_KEYS = ("ldap_group_filter", "ldap_group_search_base", "ldap_group_scope")
 
 
@@ -203,7 +203,7 @@ _NO_EFFECT = (
         lambda s: not s.bind_dn and not s.use_sasl,
     ),
     _NoEffect(("ldap_filter",), "fastbind with SASL takes the login itself", lambda s: _fastbind(s) and s.use_sasl),
-    _NoEffect(("ldap_scope",), "fastbind searches for no user", _fastbind),
+    _NoEffect(("ldap_scope", "ldap_size_limit"), "fastbind searches for no user", _fastbind),
     _NoEffect(_SEARCH_KEYS, "fastbind searches for no user", lambda s: _fastbind(s) and not _searches_group(s)),
     _NoEffect(
         ("ldap_password_attr", "ldap_hash_limit"),

@@ -86,7 +86,9 @@ class LdapSettings:
         unit="milliseconds",
     )
     default_realm: str = key(TEXT, "", "The realm of a request that names none.", aliases=("ldap_default_domain",))
-    size_limit: int = key(integer(0, _MAX_INT), "1", "The most entries a search may return; 0 sets no limit.")
+    size_limit: int = key(
+        integer(0, _MAX_INT), "1", "The most entries the search for the user may return; 0 sets no limit."
+    )
     time_limit: int = key(
         integer(0, _MAX_INT), "5", "How long the server may work on a search; 0 sets no limit.", unit="seconds"
     )

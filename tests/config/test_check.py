@@ -294,7 +294,7 @@ EFFECTIVE = [
     ("ldap_start_tls: yes", "ldap_tls_ciphers", "HIGH"),
     ("ldap_group_dn: cn=a", "ldap_group_attr", "member"),
     (BY_FILTER, "ldap_group_scope", "one"),
-    (f"{FASTBIND}\n{USER_DN}\n{ACCOUNT}\n{BY_FILTER}", "ldap_size_limit", "2"),
+    (f"{FASTBIND}\n{USER_DN}\n{ACCOUNT}\n{BY_FILTER}", "ldap_time_limit", "2"),
     ("ldap_servers: ldif:///a", "ldap_size_limit", "2"),
 ]
 
