@@ -1,0 +1,134 @@
+"""The systemd units, read as systemd.service(5) says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pysaslauthd.cli import daemon
+from pysaslauthd.config.options import DaemonOptions
+
+UNITS = Path(__file__).parents[1] / "systemd"
+DEBIAN = """
+START=yes
+DESC="SASL Authentication Daemon"
+NAME="saslauthd"
+MECHANISMS="ldap"
+MECH_OPTIONS=""
+THREADS=5
+OPTIONS="-c -m /var/run/saslauthd"
+"""
+RED_HAT = """
+SOCKETDIR=/run/saslauthd
+MECH=ldap
+FLAGS="-c -s 1024 -t 3600"
+"""
+
+
+def settings(unit: str) -> list[tuple[str, str]]:
+    """Every ``Key=Value`` of a unit file, in order."""
+    lines = [line for line in (UNITS / unit).read_text().splitlines() if line and line[0] not in "#["]
+    assert not [line for line in lines if line.endswith("\\")], "continued lines are not read here"
+    return [(key, value) for key, _, value in (line.partition("=") for line in lines)]
+
+
+def only(unit: str, key: str) -> str:
+    [value] = [value for each, value in settings(unit) if each == key]
+    return value
+
+
+def assignments(text: str) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in shlex.split(text, comments=True))
+
+
+def arguments(*files: str) -> list[str]:
+    """ExecStart's arguments after these environment files have been read, over the unit's own Environment=."""
+    variables: dict[str, str] = {}
+    for key, value in settings("pysaslauthd.service"):
+        if key == "Environment":
+            variables.update(assignments(value))
+    for file in files:
+        variables.update(assignments(file))
+    program, *words = only("pysaslauthd.service", "ExecStart").split()
+    assert program == "pysaslauthd"
+    given: list[str] = []
+    for word in words:
+        if word.startswith("$") and word[1:].isalpha():
+            given += shlex.split(variables[word[1:]])
+        else:
+            given.append(re.sub(r"\$\{(\w+)\}", lambda found: variables[found[1]], word))
+    return given
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[DaemonOptions]:
+    started: list[DaemonOptions] = []
+
+    def start(options: DaemonOptions, remarks: tuple[str, ...] = ()) -> int:
+        assert not remarks
+        started.append(options)
+        return 0
+
+    monkeypatch.setattr(daemon, "start", start)
+    return started
+
+
+RUN = Path("/run/saslauthd")
+VAR_RUN = Path("/var/run/saslauthd")
+
+
+@pytest.mark.parametrize(
+    ("files", "options"),
+    [
+        ([], DaemonOptions(run_dir=RUN)),
+        ([DEBIAN], DaemonOptions(run_dir=VAR_RUN, cache=True)),
+        ([RED_HAT], DaemonOptions(run_dir=RUN, cache=True, cache_size=1024, cache_lifetime=3600)),
+        ([DEBIAN, RED_HAT], DaemonOptions(run_dir=VAR_RUN, cache=True, cache_size=1024, cache_lifetime=3600)),
+        (
+            ['MECHANISMS=ldap\nTHREADS=0\nMECH_OPTIONS="/etc/my saslauthd.conf"\nOPTIONS="-r -m \'/run/a b\'"'],
+            DaemonOptions(
+                config=Path("/etc/my saslauthd.conf"), run_dir=Path("/run/a b"), threads=0, append_realm=True
+            ),
+        ),
+        (["MECH=\nMECHANISMS=\nTHREADS=\nSOCKETDIR=\nFLAGS=\nOPTIONS="], DaemonOptions(run_dir=VAR_RUN)),
+    ],
+)
+def test_the_distributions_variables_make_one_command_line(
+    files: list[str], options: DaemonOptions, started: list[DaemonOptions]
+) -> None:
+    assert daemon.main(arguments(*files)) == 0
+    assert started == [replace(options, foreground=True)]
+
+
+@pytest.mark.parametrize("file", [DEBIAN.replace("ldap", "pam"), RED_HAT.replace("ldap", "pam")])
+def test_a_distribution_set_to_another_mechanism_is_refused(
+    file: str, started: list[DaemonOptions], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert daemon.main(arguments(file)) == 2
+    assert "'pam': this daemon asks LDAP directories only" in capsys.readouterr().err
+    assert not started
+
+
+def test_socket_and_service_meet_in_one_directory() -> None:
+    run_dir = Path("/run") / only("pysaslauthd.service", "RuntimeDirectory")
+    assert Path(only("pysaslauthd.socket", "ListenStream")) == DaemonOptions(run_dir=run_dir).mux_path
+    mode, user, group = "0710", only("pysaslauthd.service", "User"), only("pysaslauthd.service", "Group")
+    assert only("pysaslauthd.service", "RuntimeDirectoryMode") == mode == only("pysaslauthd.socket", "DirectoryMode")
+    assert only("pysaslauthd.socket", "SocketUser") == user
+    assert only("pysaslauthd.socket", "SocketGroup") == group
+    assert f"d {run_dir} {mode} {user} {group} -\n" in (UNITS / "pysaslauthd.tmpfiles").read_text()
+    assert f"u {user} -:{group} " in (UNITS / "pysaslauthd.sysusers").read_text()
+
+
+def test_a_wrong_configuration_is_not_started_again_and_again() -> None:
+    assert only("pysaslauthd.service", "Restart") == "on-failure"
+    assert daemon.main(["--no-such-option"]) == int(only("pysaslauthd.service", "RestartPreventExitStatus"))
+
+
+def test_the_configuration_comes_as_the_credential_that_the_daemon_looks_for() -> None:
+    name, _, path = only("pysaslauthd.service", "LoadCredential").partition(":")
+    assert (name, Path(path)) == (DaemonOptions().config.name, DaemonOptions().config)
