@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -163,9 +165,7 @@ def _refusal(request: AuthRequest, identity: Identity) -> Reason | None:
 
 def _internal_error(error: BaseException | None) -> Outcome:
     """The outcome of a fault in the program. Where it happened is logged, not its text, which may hold anything."""
-    at = error.__traceback__ if error else None
-    while at is not None and at.tb_next is not None:
-        at = at.tb_next
-    where = f" at {at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at else ""
-    logger.error("internal error: %s%s", type(error).__name__, where)
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    where = " ".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in frames)
+    logger.error("internal error: %s at %s", type(error).__name__, where)
     return Outcome(Reason.INTERNAL_ERROR, type(error).__name__)

@@ -22,20 +22,20 @@ Flow = Coroutine["Reply[Any]", Any, T]
 class Reply(Generic[T]):
     """An answer that will come once: awaited by one coroutine, set by whoever has the answer.
 
-    Setting a second time, or after :meth:`drop`, does nothing: a late answer is no error.
+    Setting it a second time does nothing: a late answer is no error.
     """
 
-    __slots__ = ("_done", "_error", "_resume", "_value")
+    __slots__ = ("_done", "_error", "_value", "_waiting")
 
     def __init__(self) -> None:
         self._done = False
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._resume: Callable[[Reply[Any]], None] | None = None
+        self._waiting: _Run[Any] | None = None
 
     @property
     def done(self) -> bool:
-        """Whether the answer has come or is wanted no more."""
+        """Whether the answer has come."""
         return self._done
 
     def set(self, value: T) -> None:
@@ -43,16 +43,20 @@ class Reply(Generic[T]):
         if not self._done:
             self._done = True
             self._value = value
-            if self._resume is not None:
-                self._resume(self)
+            self._wake()
 
     def fail(self, error: BaseException) -> None:
         """Deliver an exception in place of an answer."""
         if not self._done:
             self._done = True
             self._error = error
-            if self._resume is not None:
-                self._resume(self)
+            self._wake()
+
+    def _wake(self) -> None:
+        waiting = self._waiting
+        if waiting is not None:
+            self._waiting = None
+            waiting.go_on()
 
     def __await__(self) -> Generator[Reply[Any], None, T]:
         if not self._done:
@@ -62,25 +66,33 @@ class Reply(Generic[T]):
         return self._value  # type: ignore[return-value]  # set() stored a T, or fail() an error
 
 
-def run(flow: Flow[T], then: Callable[[T | None, BaseException | None], None]) -> None:
-    """Drive a coroutine; call ``then(value, None)`` or ``then(None, error)`` once, perhaps before returning."""
+class _Run(Generic[T]):
+    """A coroutine under way. An object rather than a closure, which would be a cycle for the collector."""
 
-    def resume(_: Reply[Any] | None) -> None:
-        # A loop, not recursion: a reply that is already set goes on at once.
+    __slots__ = ("_flow", "_then")
+
+    def __init__(self, flow: Flow[T], then: Callable[[T | None, BaseException | None], None]) -> None:
+        self._flow = flow
+        self._then = then
+
+    def go_on(self) -> None:
         try:
             while True:
-                reply = flow.send(None)
+                reply = self._flow.send(None)
                 if not reply._done:
-                    reply._resume = resume
+                    reply._waiting = self
                     return
         except StopIteration as stop:
             value: T = stop.value
         except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
-            then(None, error)
+            self._then(None, error)
             return
-        then(value, None)
+        self._then(value, None)
 
-    resume(None)
+
+def run(flow: Flow[T], then: Callable[[T | None, BaseException | None], None]) -> None:
+    """Drive a coroutine; call ``then(value, None)`` or ``then(None, error)`` once, perhaps before returning."""
+    _Run(flow, then).go_on()
 
 
 def future(flow: Flow[T]) -> asyncio.Future[T]:

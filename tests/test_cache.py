@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import gc
+
+from pysaslauthd.cache import Cache
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_it_holds_what_was_stored_and_nothing_else() -> None:
+    cache = Cache(10, 3600)
+    cache.store(b"penguin\0hoge.cxm", b"penguin-pass")
+    assert cache.holds(b"penguin\0hoge.cxm", b"penguin-pass")
+    assert not cache.holds(b"penguin\0hoge.cxm", b"wrong")
+    assert not cache.holds(b"penguin\0hoge.cxm", b"")
+    assert not cache.holds(b"penguin", b"penguin-pass")
+    assert len(cache) == 1
+
+
+def test_a_wrong_password_changes_nothing() -> None:
+    cache = Cache(10, 3600)
+    cache.store(b"penguin", b"penguin-pass")
+    for number in range(100):
+        assert not cache.holds(b"penguin", b"wrong %d" % number)
+    assert cache.holds(b"penguin", b"penguin-pass")
+    assert len(cache) == 1
+
+
+def test_a_new_password_replaces_the_old() -> None:
+    cache = Cache(10, 3600)
+    cache.store(b"penguin", b"old")
+    cache.store(b"penguin", b"new")
+    assert cache.holds(b"penguin", b"new")
+    assert not cache.holds(b"penguin", b"old")
+
+
+def test_no_octet_moves_between_key_and_password() -> None:
+    cache = Cache(10, 3600)
+    cache.store(b"a", b"bc")
+    digest = cache._digest(b"a", b"bc")
+    assert digest not in (cache._digest(b"ab", b"c"), cache._digest(b"", b"abc"), cache._digest(b"1:a", b"bc"))
+
+
+def test_an_entry_ends_with_its_lifetime_and_a_hit_does_not_renew_it() -> None:
+    clock = Clock()
+    cache = Cache(10, 3600, clock)
+    cache.store(b"penguin", b"penguin-pass")
+    clock.now = 3599.9
+    assert cache.holds(b"penguin", b"penguin-pass")
+    clock.now = 3600.0
+    assert not cache.holds(b"penguin", b"penguin-pass")
+
+
+def test_storing_again_begins_a_new_lifetime() -> None:
+    clock = Clock()
+    cache = Cache(10, 3600, clock)
+    cache.store(b"penguin", b"penguin-pass")
+    clock.now = 3000
+    cache.store(b"penguin", b"penguin-pass")
+    clock.now = 6599
+    assert cache.holds(b"penguin", b"penguin-pass")
+
+
+def test_beyond_its_size_the_least_recently_used_goes() -> None:
+    cache = Cache(3, 3600)
+    for name in (b"a", b"b", b"c"):
+        cache.store(name, b"x")
+    assert cache.holds(b"a", b"x")
+    cache.store(b"d", b"x")
+    assert len(cache) == 3
+    assert not cache.holds(b"b", b"x")
+    assert cache.holds(b"a", b"x")
+
+
+def test_two_caches_have_two_secrets() -> None:
+    assert Cache(1, 1)._digest(b"a", b"b") != Cache(1, 1)._digest(b"a", b"b")
+
+
+def test_no_password_stays_in_it() -> None:
+    cache = Cache(10, 3600)
+    password = b"penguin-" + b"pass-1234567890"
+    cache.store(b"penguin", password)
+    assert not any(password in found for found in gc.get_referents(cache._digests) if isinstance(found, bytes))
+    assert password not in repr(cache._digests).encode()
+    assert b"penguin-pass" not in b"".join(cache._digests.values())
