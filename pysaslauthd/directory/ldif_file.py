@@ -137,14 +137,18 @@ class LdifFile:
         self._exposed = reading.exposed
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a FIFO too, without waiting for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read(path: str, indexed: tuple[str, ...] = ()) -> Reading:
     """Read the file; make the indexes of these attributes.
 
     :raises ConfigError: the file is not LDIF, or no entry is in it; with the line.
     :raises OSError: it cannot be read.
     """
-    # Without O_NONBLOCK the opening of a FIFO would wait for a writer.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with open(path, "rb", opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError("it is not a file", file=path)
