@@ -36,22 +36,16 @@ def make_run_dir(path: Path) -> None:
 def pid_file(path: Path) -> Iterator[None]:
     """Hold a pid file: locked, with this process's id and a newline in it; removed at the end.
 
-    The lock is a POSIX record lock over the whole file, the same that saslauthd takes, so that neither can start
-    beside the other in one run directory. A lock ends with its process and is not inherited by a fork.
+    The locks are saslauthd's, POSIX record locks over whole files, so that neither starts beside the other in one run
+    directory: on the pid file, which saslauthd takes last, and on ``….lock`` beside it, which saslauthd takes before
+    it replaces the socket. A lock ends with its process and is not inherited by a fork.
 
-    :raises StartError: another process holds it, or it cannot be written. Then nothing has been changed.
+    :raises StartError: another process holds one, or it cannot be written. Then nothing has been changed.
     """
-    fd = _locked(path)
-    try:
+    with _locked(path.with_name(f"{path.name}.lock"), path), _locked(path, path) as fd:
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         yield
-    finally:
-        # The privilege to remove it may have been dropped; a file without a lock stands in nobody's way.
-        with contextlib.suppress(OSError):
-            if _same(fd, path):
-                path.unlink()
-        os.close(fd)
 
 
 def in_background(work: Callable[[Callable[[], None]], int]) -> int:
@@ -136,7 +130,21 @@ def _wait_for_start(reader: int) -> int:
     return status[0]
 
 
-def _locked(path: Path) -> int:
+@contextlib.contextmanager
+def _locked(path: Path, pid_path: Path) -> Iterator[int]:
+    """A locked file's descriptor; the file is removed at the end."""
+    fd = _lock(path, pid_path)
+    try:
+        yield fd
+    finally:
+        # The privilege to remove it may have been dropped; a file without a lock stands in nobody's way.
+        with contextlib.suppress(OSError):
+            if _same(fd, path):
+                path.unlink()
+        os.close(fd)
+
+
+def _lock(path: Path, pid_path: Path) -> int:
     while True:
         try:
             # O_NOFOLLOW: in a folder that others may write to, a link could point at any file.
@@ -146,14 +154,21 @@ def _locked(path: Path) -> int:
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(fd, 20, 0).strip()
             os.close(fd)
-            who = f"pid {int(holder)}" if holder.isdigit() else error.strerror
-            raise StartError(f"{path} is held by a running daemon ({who}); stop it, or use another -m") from error
+            raise StartError(
+                f"{path} is held by a running daemon{_pid_in(pid_path)}; stop it, or use another -m"
+            ) from error
         # The last holder may have removed it between the two calls: then the lock is on no name.
         if _same(fd, path):
             return fd
         os.close(fd)
+
+
+def _pid_in(path: Path) -> str:
+    try:
+        return f" (pid {int(path.read_bytes()[:20])})"
+    except (OSError, ValueError):
+        return ""
 
 
 def _same(fd: int, path: Path) -> bool:

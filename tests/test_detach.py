@@ -171,13 +171,15 @@ def test_the_pid_file_is_there_while_it_is_held(tmp_path: Path) -> None:
     path.write_text("4194304999 of a daemon that is long dead\n")
     with holder(HOLD, path) as process:
         assert path.read_text() == f"{process.pid}\n"
-    assert not path.exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_holder_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "saslauthd.pid"
     with holder(HOLD, path) as process:
-        refusal = rf"saslauthd\.pid is held by a running daemon \(pid {process.pid}\); stop it, or use another -m$"
+        refusal = (
+            rf"saslauthd\.pid\.lock is held by a running daemon \(pid {process.pid}\); stop it, or use another -m$"
+        )
         with pytest.raises(StartError, match=refusal), pid_file(path):
             pytest.fail("two hold it")
         assert path.read_text() == f"{process.pid}\n"
@@ -185,15 +187,16 @@ def test_a_second_holder_is_refused_and_changes_nothing(tmp_path: Path) -> None:
         assert path.read_text() == f"{os.getpid()}\n"
 
 
-def test_a_lock_without_a_pid_is_respected_too(tmp_path: Path) -> None:
-    path = tmp_path / "saslauthd.pid"
+@pytest.mark.parametrize("name", ["saslauthd.pid", "saslauthd.pid.lock"])
+def test_each_of_saslauthds_two_locks_is_respected(tmp_path: Path, name: str) -> None:
+    refusal = rf"/{name} is held by a running daemon; stop it"
     with (
-        holder(LOCK, path),
-        pytest.raises(StartError, match="held by a running daemon"),
-        pid_file(path),
+        holder(LOCK, tmp_path / name),
+        pytest.raises(StartError, match=refusal),
+        pid_file(tmp_path / "saslauthd.pid"),
     ):
         pytest.fail("two hold it")
-    assert path.exists()
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 def test_a_pid_file_that_is_another_daemons_by_now_is_left_alone(tmp_path: Path) -> None:
@@ -215,7 +218,7 @@ def test_a_link_in_place_of_the_pid_file_is_not_followed(tmp_path: Path) -> None
 
 def test_a_pid_file_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "saslauthd.pid"
-    with pytest.raises(StartError, match=r"saslauthd\.pid cannot be opened: No such file"), pid_file(path):
+    with pytest.raises(StartError, match="cannot be opened: No such file"), pid_file(path):
         pytest.fail("it was made")
 
 
