@@ -192,7 +192,7 @@ class Session:
         try:
             initial = self._initial(auth.response)
         except binascii.Error:
-            return Send(bad_base64(auth.id, "initial"), "invalid base64")
+            return Send(bad_base64(auth.id, "initial"), _named("invalid base64", auth))
         return self._proceed(auth, begin(auth.details.mechanism, initial), now)
 
     def _initial(self, response: bytes | None) -> bytes | None:
@@ -212,31 +212,37 @@ class Session:
         try:
             response = decode(cont.response)
         except binascii.Error:
-            return Send(bad_base64(cont.id, "continued"), "invalid base64")
+            return Send(bad_base64(cont.id, "continued"), _named("invalid base64", waiting.auth))
         return self._proceed(waiting.auth, waiting.respond(response), now)
 
     def _proceed(self, auth: Auth, step: Step, now: float) -> Event:
         if isinstance(step, Failure):
-            return Send(refusal(auth.id), step.reason)
+            return Send(refusal(auth.id), _named(step.reason, auth))
         if isinstance(step, Challenge):
             if len(self._waiting) >= MAX_WAITING:
                 del self._waiting[next(iter(self._waiting))]
             self._waiting[auth.id] = _Waiting(now + CONT_TIMEOUT, step.respond, auth)
             return Send(challenge(auth.id, step.data))
         if not can_be_named(step.login):
-            return Send(refusal(auth.id), "control characters in the login, or too long a login")
+            return Send(refusal(auth.id), _named("control characters in the login, or too long a login", auth))
         request = AuthRequest(
             step.login, step.password, auth.service, remote=auth.remote, door="dovecot", peer=self._peer
         )
         ask = Ask(auth.id, request, auth.details)
         overloaded = len(self._deciding) >= MAX_DECIDING
         self._deciding[auth.id] = ask
-        return Send(self.answer(ask, Outcome(Reason.OVERLOADED)), "too many logins at once") if overloaded else ask
+        if overloaded:
+            return Send(self.answer(ask, Outcome(Reason.OVERLOADED)), _named("too many logins at once", auth))
+        return ask
 
     def _cancel(self, cancel: Cancel) -> Event | None:
         self._waiting.pop(cancel.id, None)
         self._deciding.pop(cancel.id, None)
         return Send(cancelled(cancel.id)) if self._minor >= _CANCELLED_MINOR else None
+
+
+def _named(why: str, auth: Auth) -> str:
+    return f"{why} (remote {auth.remote.decode()})" if auth.remote else why
 
 
 def _check_length(line: bytes) -> None:

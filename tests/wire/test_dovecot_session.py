@@ -263,6 +263,11 @@ def test_an_unknown_mechanism_fails() -> None:
     assert session().receive(b"AUTH\t1\tCRAM-MD5\n", 0.0) == [Send(b"FAIL\t1" + FAILED, "unsupported mechanism")]
 
 
+def test_a_refusal_names_whom_it_hit() -> None:
+    (event,) = session().receive(b"AUTH\t1\tCRAM-MD5\trip=192.0.2.7\n", 0.0)
+    assert event == Send(b"FAIL\t1" + FAILED, "unsupported mechanism (remote 192.0.2.7)")
+
+
 # Requests that end early
 
 
