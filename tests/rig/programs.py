@@ -28,6 +28,9 @@ PACKAGES = {
     "certutil": "libnss3-tools",
     "pk12util": "libnss3-tools",
     "openssl": "openssl",
+    "postfix": "postfix",
+    "swaks": "swaks",
+    "doveadm": "dovecot-core",
 }
 """Program to the Debian package that brings it."""
 
@@ -49,6 +52,11 @@ def find(name: str) -> str:
     if path is None:
         raise MissingProgram(name)
     return path
+
+
+def missing() -> list[str]:
+    """``program package`` for each program of ``PACKAGES`` that is not installed."""
+    return [f"{name} {package}" for name, package in PACKAGES.items() if shutil.which(name, path=_SEARCH) is None]
 
 
 def run(command: Sequence[object], *, stdin: str = "", env: Mapping[str, str] | None = None) -> str:
