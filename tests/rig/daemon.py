@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     # pyasn1 >= 0.6.1 warns of its own old names when ldap3 imports them; otherwise a warning is an error
-    "PYTHONWARNINGS": "error,ignore:tagMap is deprecated:DeprecationWarning,ignore:typeMap is deprecated:DeprecationWarning",
+    "PYTHONWARNINGS": "error,ignore:tagMap is deprecated,ignore:typeMap is deprecated",
 }
 """For a process that runs the package from the clone."""
 
