@@ -58,8 +58,6 @@ def dn_of(text: bytes) -> Dn:
         if separator != "+":
             rdns.append(tuple(sorted(rdn)))
             rdn = []
-    if rdn or separator:
-        raise ValueError("it ends with a separator")
     return tuple(rdns)
 
 

@@ -125,8 +125,7 @@ def test_a_broken_file_leaves_the_content_and_one_warning_with_the_line_until_it
 
     file = watch()
     path.write_text(BROKEN)
-    for _ in range(3):
-        file.settle()
+    assert [file.settle() for _ in range(3)] == [True, False, False]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert f"{path}:5: there is no colon" in caplog.text
     assert len(file.content.entries) == 1
@@ -164,6 +163,18 @@ def test_a_file_that_vanishes_leaves_the_content_and_one_warning_until_it_is_bac
     away.rename(path)
     file.settle()
     assert caplog.messages == [f"{path}: read again, it holds 1 entries"]
+
+
+def test_a_file_that_comes_back_unchanged_is_said_to_be_back(
+    path: Path, watch: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    file = watch()
+    away = path.parent.rename(path.parent.with_suffix(".away"))
+    file.settle()
+    away.rename(path.parent)
+    file.settle()
+    assert caplog.messages[1:] == [f"{path}: read again, it holds 1 entries"]
 
 
 def test_a_fifo_in_the_files_place_is_not_waited_for(path: Path, watch: Open, caplog: pytest.LogCaptureFixture) -> None:
