@@ -54,9 +54,13 @@ def find(name: str) -> str:
     return path
 
 
-def missing() -> list[str]:
-    """``program package`` for each program of ``PACKAGES`` that is not installed."""
-    return [f"{name} {package}" for name, package in PACKAGES.items() if shutil.which(name, path=_SEARCH) is None]
+def missing() -> dict[str, list[str]]:
+    """The packages that are lacking, each with its programs of ``PACKAGES``."""
+    lacking: dict[str, list[str]] = {}
+    for name, package in PACKAGES.items():
+        if shutil.which(name, path=_SEARCH) is None:
+            lacking.setdefault(package, []).append(name)
+    return lacking
 
 
 def run(command: Sequence[object], *, stdin: str = "", env: Mapping[str, str] | None = None) -> str:
