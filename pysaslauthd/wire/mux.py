@@ -11,8 +11,6 @@ it is there already, and never waited for.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pysaslauthd.errors import ProtocolError
 from pysaslauthd.model import AuthRequest, Peer
 
@@ -33,23 +31,14 @@ NO = b"\x00\x02NO"
 """The reply to a rejected login."""
 
 
-class Received(NamedTuple):
-    """A complete request.
-
-    ``octets`` says how many of the octets given to :func:`parse` it is made of; what follows them is part of
-    a fifth string that has not arrived whole, or is not of this protocol at all.
-    """
-
-    request: AuthRequest
-    octets: int
-
-
-def parse(data: bytes, peer: Peer | None = None) -> Received | None:
+def parse(data: bytes, peer: Peer | None = None) -> tuple[AuthRequest, int] | None:
     """Read a request from all octets that a client has sent so far.
 
     :param data: everything received on the connection, from its first octet.
     :param peer: the process at the other end, passed on into the request.
-    :returns: the request, or None while octets of its first four strings are missing.
+    :returns: None while octets of the first four strings are missing, else the request and the number of octets
+        that it is made of; what follows them is part of a fifth string that has not arrived whole, or is not of
+        this protocol at all.
     :raises ProtocolError: the first four strings announce more than MAX_REQUEST octets, whether or not
         they have arrived: nothing needs to be read to refuse them.
     """
@@ -73,7 +62,7 @@ def parse(data: bytes, peer: Peer | None = None) -> Received | None:
         if start <= size and (after := start + (data[end] << 8 | data[end + 1])) <= size:
             remote = data[start:after]
             end = after
-    return Received(AuthRequest(login, password, service, realm, remote, "mux", peer), end)
+    return AuthRequest(login, password, service, realm, remote, "mux", peer), end
 
 
 def encode_request(request: AuthRequest) -> bytes:
