@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from rig.programs import Program, find
+from rig.programs import Program, find, wait_until
 
 
 class Probe(NamedTuple):
@@ -51,6 +51,11 @@ class MuxServer:
     def log(self) -> str:
         """What it has printed so far."""
         return self.program.log
+
+    def logged(self, text: str) -> bool:
+        """Whether it prints the text within a moment: a login is logged after its answer."""
+        wait_until(lambda: text in self.log, f"{text!r} in the log:\n{self.log[-2000:]}")
+        return True
 
     def probe(
         self, user: str, password: str, *, service: str = "smtp", realm: str | None = None, repeat: int = 1

@@ -54,7 +54,7 @@ TLSCertificateFile {certificate.certificate}
 TLSCertificateKeyFile {certificate.key}
 TLSVerifyClient allow
 sasl-secprops none
-authz-regexp "gidNumber=[0-9]+\\+uidNumber=[0-9]+,cn=peercred,cn=external,cn=auth" "{people.SERVICE_DN}"
+authz-regexp "gidNumber=[0-9]+[+]uidNumber=[0-9]+,cn=peercred,cn=external,cn=auth" "{people.SERVICE_DN}"
 authz-regexp "uid=([^,]+),(cn=[^,]+,)?cn=auth" "cn=$1,{people.SUFFIX}"
 database mdb
 suffix "{people.SUFFIX}"
