@@ -1,0 +1,181 @@
+"""The Dovecot auth socket's shell: bytes between a client's connection and its session.
+
+A mail server keeps its connection for as long as its process lives (Postfix: over many SMTP sessions, and a
+connection lost between two of them costs a person a login), so there is no time limit on silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import secrets
+import socket
+from functools import partial
+
+from pysaslauthd.model import Outcome, Peer
+from pysaslauthd.server.deadlines import Deadlines
+from pysaslauthd.server.listener import MAX_CONNECTIONS, Listener, peer_of
+from pysaslauthd.server.mux import Authenticator
+from pysaslauthd.wire.dovecot_session import Ask, Close, Send, Session, Unavailable
+
+MAX_UNREAD = 131072
+"""Bytes of replies that may wait for a client to read, beyond the kernel's own buffer: more than a session's
+bound of logins brings at once. A client that lets them pile up further does not read, and is disconnected."""
+
+FLUSH_SECONDS = 2.0
+"""Longest time for a client to read its last replies before its connection is cut."""
+
+_MAX_CUID = 2**31 - 1
+
+log = logging.getLogger(__name__)
+
+
+class DovecotServer:
+    """Serves Dovecot's auth-client protocol on one listening socket.
+
+    :param unavailable: how a client is told that nobody knows whether its password is right.
+    :param max_connections: bound on open connections.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        listener: Listener,
+        *,
+        unavailable: Unavailable = "auto",
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._authenticator = authenticator
+        self._listener = listener
+        self._unavailable = unavailable
+        self._max_connections = max_connections
+        self._connections: set[_Connection] = set()
+        self._starting: set[asyncio.Task[object]] = set()
+        self._flushing: Deadlines[_Connection] = Deadlines(FLUSH_SECONDS, _Connection.abort)
+        self._numbers = itertools.count()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._connections)
+
+    def start(self) -> None:
+        """Serve on the running event loop."""
+        self._listener.start(self._serve, self._connections, max_connections=self._max_connections)
+
+    async def stop(self, seconds: float) -> None:
+        """Accept no more, answer what has been asked, close.
+
+        :param seconds: how long to wait for the answers; then their connections are closed without one.
+        """
+        self._listener.stop()
+        for connection in list(self._connections):
+            connection.drain()
+        await self._ends(seconds)
+        for connection in list(self._connections):
+            connection.abort()
+        await self._ends(None)
+        self._flushing.stop()
+
+    async def _ends(self, seconds: float | None) -> None:
+        if self._connections:
+            await asyncio.wait([connection.ended for connection in self._connections], timeout=seconds)
+
+    def _serve(self, accepted: socket.SocketType) -> None:
+        # The listener gives the bare socket type; asyncio wants the class around it.
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, accepted.detach())
+        client.setblocking(False)
+        peer = peer_of(client)
+        session = Session(
+            pid=os.getpid(),
+            cuid=1 + next(self._numbers) % _MAX_CUID,
+            cookie=secrets.token_hex(16),
+            peer=peer,
+            unavailable=self._unavailable,
+        )
+        connection = _Connection(session, self._authenticator, self._flushing, f"{self._listener.path}: {_name(peer)}")
+        self._connections.add(connection)
+        connection.ended.add_done_callback(lambda _: self._connections.discard(connection))
+        loop = asyncio.get_running_loop()
+        starting = loop.create_task(loop.connect_accepted_socket(lambda: connection, client))
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
+
+
+def _name(peer: Peer) -> str:
+    return f"process {peer.pid} (uid {peer.uid})"
+
+
+class _Connection(asyncio.Protocol):
+    """One connection. ``ended`` is done when it is no more; ``name`` says in the log whose it is."""
+
+    def __init__(
+        self, session: Session, authenticator: Authenticator, flushing: Deadlines[_Connection], name: str
+    ) -> None:
+        self._session = session
+        self._authenticator = authenticator
+        self._flushing = flushing
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker: it is a stream's
+        self._transport = transport
+        if not self._session.closed:
+            self._write(self._session.greeting)
+        self._close_if_due()
+
+    def data_received(self, data: bytes) -> None:
+        for event in self._session.receive(data, self._loop.time()):
+            match event:
+                case Ask():
+                    self._authenticator.authenticate(event.request, partial(self._answer, event))
+                case Send():
+                    if event.refused:
+                        log.info("%s: a request is refused: %s", self._name, event.refused)
+                    self._write(event.data)
+                case Close():
+                    log.warning("%s: closing the connection: %s", self._name, event.reason)
+        self._close_if_due()
+
+    def eof_received(self) -> bool:
+        # A client that has said its last word may still listen.
+        self.drain()
+        return True
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._flushing.discard(self)
+        self.ended.set_result(None)
+
+    def drain(self) -> None:
+        """Answer what is being decided, then close."""
+        self._session.drain()
+        self._close_if_due()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _answer(self, ask: Ask, outcome: Outcome) -> None:
+        self._write(self._session.answer(ask, outcome))
+        self._close_if_due()
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        if data and transport is not None and not transport.is_closing():
+            transport.write(data)
+            if transport.get_write_buffer_size() > MAX_UNREAD:
+                log.warning("%s: closing the connection: its replies are not read", self._name)
+                transport.abort()
+
+    def _close_if_due(self) -> None:
+        transport = self._transport
+        if self._session.closed and transport is not None and not transport.is_closing():
+            transport.close()
+            if transport.get_write_buffer_size():
+                self._flushing.add(self)
