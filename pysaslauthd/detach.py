@@ -37,8 +37,8 @@ def pid_file(path: Path) -> Iterator[None]:
     """Hold a pid file: locked, with this process's id and a newline in it; removed at the end.
 
     The locks are saslauthd's, POSIX record locks over whole files, so that neither starts beside the other in one run
-    directory: on the pid file, which saslauthd takes last, and on ``….lock`` beside it, which saslauthd takes before
-    it replaces the socket. A lock ends with its process and is not inherited by a fork.
+    directory: on the pid file, and on ``….lock`` beside it, the only one that saslauthd takes in the foreground
+    before it replaces the socket. A lock ends with its process and is not inherited by a fork.
 
     :raises StartError: another process holds one, or it cannot be written. Then nothing has been changed.
     """

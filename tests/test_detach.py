@@ -64,11 +64,12 @@ class Started:
         return bool(select.select([self._pidfd], [], [], 10)[0])
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        # The daemon first: it may hold the pipes that communicate() reads to their end.
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         os.close(self._pidfd)
+        self.process.kill()
+        self.process.communicate()
 
 
 @contextlib.contextmanager
