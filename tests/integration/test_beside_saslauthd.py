@@ -23,7 +23,7 @@ PEOPLE = {"people.ldif": "dn: dc=hoge,dc=cxm\nobjectClass: domain\ndc: hoge\n"}
 
 def original(run_dir: Path, *flags: str) -> subprocess.CompletedProcess[bytes]:
     """The first process of a saslauthd, to its end. One worker is its own master: nothing is left of a killed one."""
-    command = [find("saslauthd"), "-a", "ldap", "-n", "1", "-m", run_dir, *flags]
+    command = [find("saslauthd"), "-a", "ldap", "-n", "1", "-m", str(run_dir), *flags]
     return subprocess.run(command, check=False, timeout=10)
 
 
