@@ -20,13 +20,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from pysaslauthd.model import AuthRequest, Identity, Outcome, Peer, Reason, Verdict
+from pysaslauthd.model import AuthRequest, Door, Identity, Outcome, Peer, Reason, Verdict
 
 IDENT = "saslauthd"
 _FACILITY_AUTH = 4
 """LOG_AUTH (RFC 3164 section 4.1.1)."""
 _MAX_FIELD = 256
-"""Characters of one field after escaping: saslauthd takes no longer login, and eight such fields fit into a line."""
+"""Characters of one field after escaping: saslauthd takes no longer login, and ten such fields fit into a line."""
 _MAX_LINE = 4000
 """Characters of a line: below PIPE_BUF, so that a pipe takes a line whole or not at all; syslog daemons take 8 kB."""
 
@@ -56,8 +56,12 @@ class LoginEvent(NamedTuple):
     detail: str
     server: str
     cached: bool
+    door: Door
     peer: Peer | None
     milliseconds: float
+    local: bytes = b""
+    secured: bool | None = None
+    session: bytes = b""
 
     def __str__(self) -> str:
         verdict = self.reason.verdict
@@ -67,6 +71,12 @@ class LoginEvent(NamedTuple):
         fields = [("user", escape(self.user)), ("service", escape(self.service)), ("realm", escape(self.realm))]
         if self.remote:
             fields.append(("remote", escape(self.remote)))
+        if self.local:
+            fields.append(("local", escape(self.local)))
+        if self.secured is not None:
+            fields.append(("secured", "yes" if self.secured else "no"))
+        if self.session:
+            fields.append(("session", escape(self.session)))
         fields.append(("mech", "ldap"))
         if verdict is not Verdict.ACCEPTED:
             fields.append(("reason", self.reason.value))
@@ -76,6 +86,7 @@ class LoginEvent(NamedTuple):
             fields.append(("detail", escape(self.detail.encode(errors="backslashreplace"))))
         if self.server:
             fields.append(("server", escape(self.server.encode(errors="backslashreplace"))))
+        fields.append(("door", self.door))
         if self.peer is not None:
             fields += [("pid", str(self.peer.pid)), ("uid", str(self.peer.uid))]
         fields.append(("ms", f"{self.milliseconds:.1f}"))
@@ -95,8 +106,12 @@ def log_outcome(request: AuthRequest, identity: Identity, outcome: Outcome, mill
             detail=outcome.detail,
             server=outcome.server,
             cached=outcome.cached,
+            door=request.door,
             peer=request.peer,
             milliseconds=milliseconds,
+            local=request.local,
+            secured=request.secured,
+            session=request.session,
         )
         _LOGINS.log(level, event)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Verdict(enum.Enum):
@@ -82,6 +82,9 @@ _VERDICTS = {
 }
 
 
+Door = Literal["mux", "dovecot"]
+
+
 class Peer(NamedTuple):
     """The process behind a local socket, as SO_PEERCRED tells it."""
 
@@ -102,14 +105,21 @@ class AuthRequest(NamedTuple):
     realm: bytes = b""
     remote: bytes = b""
     """Address of the person's mail program as the client printed it; empty where unknown."""
-    door: str = "mux"
-    """Which protocol brought it: ``mux`` or ``dovecot``."""
+    door: Door = "mux"
+    """Which protocol brought it."""
     peer: Peer | None = None
+    local: bytes = b""
+    """Address of the mail server that the person's mail program reached; empty where unknown."""
+    secured: bool | None = None
+    """Whether that connection is protected (TLS, or within one machine); None where unknown."""
+    session: bytes = b""
+    """The mail server's own name of the person's session, as in its log; empty where it has none."""
 
     def __repr__(self) -> str:
         return (
             f"AuthRequest(login={self.login!r}, service={self.service!r}, realm={self.realm!r}, "
-            f"remote={self.remote!r}, door={self.door!r})"
+            f"remote={self.remote!r}, door={self.door!r}, local={self.local!r}, secured={self.secured}, "
+            f"session={self.session!r})"
         )
 
 

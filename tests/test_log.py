@@ -61,18 +61,21 @@ def line_of(lines: Lines, request: AuthRequest, outcome: Outcome, milliseconds: 
 def test_a_wrong_password_has_saslauthds_line_and_says_more_behind_it(lines: Lines) -> None:
     assert line_of(lines, PENGUIN, Outcome(Reason.WRONG_PASSWORD)) == (
         "do_auth         : auth failure: [user=penguin] [service=smtp] [realm=hoge.cxm] [mech=ldap]"
-        " [reason=wrong-password] [ms=1.2]"
+        " [reason=wrong-password] [door=mux] [ms=1.2]"
     )
 
 
 def test_all_that_is_known_of_a_failure_is_in_its_line(lines: Lines) -> None:
-    request = PENGUIN._replace(remote=b"192.0.2.1;4567", peer=Peer(321, 107, 113))
+    request = PENGUIN._replace(
+        remote=b"192.0.2.1", door="dovecot", peer=Peer(321, 107, 113), local=b"::1", secured=True, session=b"Zx[0"
+    )
     outcome = Outcome(Reason.UNKNOWN_SCHEME, detail="WHIRLPOOL", dn=b"uid=penguin", server="ldap://ds1/", cached=True)
     assert line_of(lines, request, outcome) == (
-        "do_auth         : auth failure: [user=penguin] [service=smtp] [realm=hoge.cxm] [remote=192.0.2.1;4567]"
-        " [mech=ldap] [reason=unknown-scheme] [cached=yes] [detail=WHIRLPOOL] [server=ldap://ds1/] [pid=321] [uid=107]"
-        " [ms=1.2]"
+        "do_auth         : auth failure: [user=penguin] [service=smtp] [realm=hoge.cxm] [remote=192.0.2.1]"
+        " [local=::1] [secured=yes] [session=Zx\\x5b0] [mech=ldap] [reason=unknown-scheme] [cached=yes]"
+        " [detail=WHIRLPOOL] [server=ldap://ds1/] [door=dovecot] [pid=321] [uid=107] [ms=1.2]"
     )
+    assert "[secured=no]" in line_of(lines, request._replace(secured=False), outcome)
 
 
 def test_an_outage_is_not_called_a_failure_of_the_login(lines: Lines) -> None:
@@ -102,7 +105,8 @@ def test_an_accepted_login_is_logged_only_when_verbose(tidy: None) -> None:
     log.setup([lines], verbose=True)
     log.log_outcome(PENGUIN, identify(PENGUIN), Outcome(Reason.OK, cached=True), 0.25)
     assert lines.written[0][1] == (
-        "do_auth         : auth success (cached): [user=penguin] [service=smtp] [realm=hoge.cxm] [mech=ldap] [ms=0.2]"
+        "do_auth         : auth success (cached): [user=penguin] [service=smtp] [realm=hoge.cxm] [mech=ldap]"
+        " [door=mux] [ms=0.2]"
     )
 
 
@@ -142,7 +146,7 @@ def test_any_login_gives_one_bounded_line_whose_brackets_are_ours(
     names = ["user", "service", "realm", *(["remote"] if remote else []), "mech"]
     names += ["reason"] if reason is not Reason.OK else []
     names += ["detail"] if detail else []
-    assert [name for name, _ in fields] == [*names, "ms"]
+    assert [name for name, _ in fields] == [*names, "door", "ms"]
 
 
 def event(request: AuthRequest, reason: Reason, detail: str) -> log.LoginEvent:
@@ -155,6 +159,7 @@ def event(request: AuthRequest, reason: Reason, detail: str) -> log.LoginEvent:
         detail=detail,
         server="",
         cached=False,
+        door="mux",
         peer=None,
         milliseconds=1,
     )

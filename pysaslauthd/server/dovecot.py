@@ -36,6 +36,7 @@ class DovecotServer:
     """Serves Dovecot's auth-client protocol on one listening socket.
 
     :param unavailable: how a client is told that nobody knows whether its password is right.
+    :param default_realm: the domain of a login without one; it goes into the name that a client is told.
     :param max_connections: bound on open connections.
     """
 
@@ -45,11 +46,13 @@ class DovecotServer:
         listener: Listener,
         *,
         unavailable: Unavailable = "auto",
+        default_realm: bytes = b"",
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._authenticator = authenticator
         self._listener = listener
         self._unavailable = unavailable
+        self._default_realm = default_realm
         self._max_connections = max_connections
         self._connections: set[_Connection] = set()
         self._starting: set[asyncio.Task[object]] = set()
@@ -94,6 +97,7 @@ class DovecotServer:
             cookie=secrets.token_hex(16),
             peer=peer,
             unavailable=self._unavailable,
+            default_realm=self._default_realm,
         )
         connection = _Connection(session, self._authenticator, self._flushing, f"{self._listener.path}: {_name(peer)}")
         self._connections.add(connection)

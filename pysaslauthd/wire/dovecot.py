@@ -20,8 +20,8 @@ from pysaslauthd.wire.sasl import MECHANISMS
 
 MAX_LINE = 16384
 """Bytes of a line with its LF. Postfix sends up to 12288 characters of base64 in one CONT."""
-MAX_LOGIN = 7936
-"""Bytes of a login. It goes back in ``user=``, and Exim reads a whole reply into 8192 bytes."""
+MAX_NAME = 7936
+"""Bytes of a person's name. It goes back in ``user=``, and Exim reads a whole reply into 8192 bytes."""
 _MAX_NUMBER = 2**32 - 1
 
 _ESCAPE = re.compile(rb"\x01(.?)", re.DOTALL)
@@ -47,18 +47,6 @@ _CODES = {
 }
 
 
-class Details(NamedTuple):
-    """What a request tells beside the login, for the log. Empty, 0 or False where the client does not say."""
-
-    mechanism: bytes
-    rport: int = 0
-    lip: bytes = b""
-    lport: int = 0
-    secured: bool = False
-    """Whether the mail server calls the person's connection protected (TLS, or local)."""
-    session: bytes = b""
-
-
 class Version(NamedTuple):
     """``VERSION``: the client's minor version. The major version is 1."""
 
@@ -72,17 +60,26 @@ class Cpid(NamedTuple):
 
 
 class Auth(NamedTuple):
-    """``AUTH``. ``response`` is what ``resp=`` holds, still in base64; None without ``resp=``."""
+    """``AUTH``. ``response`` is what ``resp=`` holds, still in base64; None without ``resp=``.
+
+    The rest is what goes into the :class:`pysaslauthd.model.AuthRequest`. Of an address nothing is kept where the
+    client's value is none.
+    """
 
     id: int
+    mechanism: bytes
     response: bytes | None
-    service: bytes
-    remote: bytes
-    """Address of the person's mail program; empty where the client's value is none."""
-    details: Details
+    service: bytes = b""
+    remote: bytes = b""
+    local: bytes = b""
+    secured: bool = False
+    session: bytes = b""
 
     def __repr__(self) -> str:
-        return f"Auth(id={self.id}, service={self.service!r}, remote={self.remote!r}, details={self.details!r})"
+        return (
+            f"Auth(id={self.id}, mechanism={self.mechanism!r}, service={self.service!r}, remote={self.remote!r}, "
+            f"local={self.local!r}, secured={self.secured}, session={self.session!r})"
+        )
 
 
 class Cont(NamedTuple):
@@ -136,17 +133,13 @@ def _auth(request_id: int, mechanism: bytes, parameters: list[bytes]) -> Auth:
         values[name] = unescape(value) if b"\1" in value else value
     return Auth(
         request_id,
+        mechanism,
         values.get(b"resp"),
         values.get(b"service") or values.get(b"protocol", b""),  # Dovecot 2.4 says protocol=
         _address(values.get(b"rip", b"")),
-        Details(
-            mechanism,
-            rport=_port(values.get(b"rport", b"")),
-            lip=_address(values.get(b"lip", b"")),
-            lport=_port(values.get(b"lport", b"")),
-            secured=b"secured" in values,
-            session=values.get(b"session", b""),
-        ),
+        _address(values.get(b"lip", b"")),
+        b"secured" in values,
+        values.get(b"session", b""),
     )
 
 
@@ -167,10 +160,6 @@ def _address(text: bytes) -> bytes:
     return b"" if _NO_NAME.search(text) else text
 
 
-def _port(text: bytes) -> int:
-    return int(text) if text.isdigit() and len(text) <= 5 and int(text) < 2**16 else 0
-
-
 def unescape(value: bytes) -> bytes:
     """A value of a line as it is meant; 0x01 before any other byte is dropped, as Dovecot does."""
     return _ESCAPE.sub(lambda escape: _ESCAPED.get(escape[1], escape[1]), value)
@@ -184,9 +173,9 @@ def decode(response: bytes) -> bytes:
     return binascii.a2b_base64(response, strict_mode=True)
 
 
-def can_be_named(login: bytes) -> bool:
-    """Whether the login can stand in a reply, in the only way that all clients understand."""
-    return len(login) <= MAX_LOGIN and not _NO_NAME.search(login)
+def can_be_told(name: bytes) -> bool:
+    """Whether the name can stand in a reply, in the only way that all clients understand."""
+    return len(name) <= MAX_NAME and not _NO_NAME.search(name)
 
 
 def greeting(pid: int, cuid: int, cookie: str) -> bytes:
@@ -209,18 +198,15 @@ def cancelled(request_id: int) -> bytes:
     return b"CANCELLED\t%d\n" % request_id
 
 
-def final(request_id: int, login: bytes, reason: Reason) -> bytes:
-    """``OK`` or ``FAIL`` for a decided login that :func:`can_be_named`.
-
-    Both say ``user=``: the login as it was given, which is the name that a mail server's other tables know.
-    """
+def final(request_id: int, name: bytes, reason: Reason) -> bytes:
+    """``OK`` or ``FAIL`` for a decided login. Both say ``user=``, with a name that :func:`can_be_told`."""
     match reason.verdict:
         case Verdict.ACCEPTED:
-            return b"OK\t%d\tuser=%b\n" % (request_id, login)
+            return b"OK\t%d\tuser=%b\n" % (request_id, name)
         case Verdict.REJECTED:
-            return b"FAIL\t%d\tuser=%b\t%b%b\n" % (request_id, login, _REJECTED, _CODES.get(reason, b""))
+            return b"FAIL\t%d\tuser=%b\t%b%b\n" % (request_id, name, _REJECTED, _CODES.get(reason, b""))
         case Verdict.UNAVAILABLE:
-            return b"FAIL\t%d\tuser=%b\t%b\ttemp\tcode=temp_fail\n" % (request_id, login, _UNAVAILABLE)
+            return b"FAIL\t%d\tuser=%b\t%b\ttemp\tcode=temp_fail\n" % (request_id, name, _UNAVAILABLE)
 
 
 def refusal(request_id: int) -> bytes:

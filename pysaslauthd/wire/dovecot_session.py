@@ -15,18 +15,17 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from pysaslauthd.errors import ProtocolError
-from pysaslauthd.model import AuthRequest, Outcome, Peer, Reason, Verdict
+from pysaslauthd.model import AuthRequest, Outcome, Peer, Reason, Verdict, identify
 from pysaslauthd.wire.dovecot import (
     MAX_LINE,
     Auth,
     Cancel,
     Cont,
     Cpid,
-    Details,
     Line,
     Version,
     bad_base64,
-    can_be_named,
+    can_be_told,
     cancelled,
     challenge,
     decode,
@@ -67,7 +66,8 @@ class Ask(NamedTuple):
 
     id: int
     request: AuthRequest
-    details: Details
+    name: bytes
+    """Who it is about, for the reply."""
 
 
 class Close(NamedTuple):
@@ -92,15 +92,26 @@ class Session:
     :param cuid: 1 to 2**31 - 1, different for each connection: Exim up to 4.80 uses it as request id.
     :param cookie: 32 lower-case hexadecimal digits, not to be guessed; Dovecot's clients insist on it.
     :param peer: the process on the other side; goes into each request.
+    :param default_realm: the domain of a login without one. With it a person has one name in every reply,
+        ``user@domain``, which is what a mail server's tables of senders then need to list; without it the name is
+        the login as it was given.
     """
 
     def __init__(
-        self, *, pid: int, cuid: int, cookie: str, peer: Peer | None = None, unavailable: Unavailable = "auto"
+        self,
+        *,
+        pid: int,
+        cuid: int,
+        cookie: str,
+        peer: Peer | None = None,
+        unavailable: Unavailable = "auto",
+        default_realm: bytes = b"",
     ) -> None:
         self.greeting = greeting(pid, cuid, cookie)
         """To be sent on accept: Exim up to 4.98 says nothing before it has read DONE."""
         self._peer = peer
         self._unavailable = unavailable
+        self._default_realm = default_realm
         self._minor = -1  # until VERSION has come
         self._ready = False
         self._ending = False
@@ -157,7 +168,7 @@ class Session:
         if outcome.verdict is Verdict.UNAVAILABLE and self._closes_when_unavailable:
             self.drain()
             return b""
-        return final(ask.id, ask.request.login, outcome.reason)
+        return final(ask.id, ask.name, outcome.reason)
 
     @property
     def _closes_when_unavailable(self) -> bool:
@@ -193,7 +204,7 @@ class Session:
             initial = self._initial(auth.response)
         except binascii.Error:
             return Send(bad_base64(auth.id, "initial"), _named("invalid base64", auth))
-        return self._proceed(auth, begin(auth.details.mechanism, initial), now)
+        return self._proceed(auth, begin(auth.mechanism, initial), now)
 
     def _initial(self, response: bytes | None) -> bytes | None:
         if response == b"=":
@@ -223,12 +234,22 @@ class Session:
                 del self._waiting[next(iter(self._waiting))]
             self._waiting[auth.id] = _Waiting(now + CONT_TIMEOUT, step.respond, auth)
             return Send(challenge(auth.id, step.data))
-        if not can_be_named(step.login):
-            return Send(refusal(auth.id), _named("control characters in the login, or too long a login", auth))
         request = AuthRequest(
-            step.login, step.password, auth.service, remote=auth.remote, door="dovecot", peer=self._peer
+            step.login,
+            step.password,
+            auth.service,
+            b"",
+            auth.remote,
+            "dovecot",
+            self._peer,
+            auth.local,
+            auth.secured,
+            auth.session,
         )
-        ask = Ask(auth.id, request, auth.details)
+        name = identify(request, default_realm=self._default_realm).address if self._default_realm else step.login
+        if not can_be_told(name):
+            return Send(refusal(auth.id), _named("control characters in the login, or too long a login", auth))
+        ask = Ask(auth.id, request, name)
         overloaded = len(self._deciding) >= MAX_DECIDING
         self._deciding[auth.id] = ask
         if overloaded:

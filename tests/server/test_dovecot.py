@@ -164,7 +164,9 @@ def test_a_request_names_the_person_and_the_process(path: Path) -> None:
         await client.hear()
         (request,) = here.decider.requests
         peer = Peer(os.getpid(), os.getuid(), os.getgid())
-        assert request == AuthRequest(b"penguin", b"s3cret", b"smtp", b"", b"192.0.2.7", "dovecot", peer)
+        assert request == AuthRequest(
+            b"penguin", b"s3cret", b"smtp", b"", b"192.0.2.7", "dovecot", peer, b"127.0.0.1", secured=False
+        )
 
     play(path, scene)
 

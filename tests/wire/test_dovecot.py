@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from pysaslauthd.errors import ProtocolError
 from pysaslauthd.model import Reason, Verdict
 from pysaslauthd.wire.dovecot import (
-    MAX_LOGIN,
+    MAX_NAME,
     Auth,
     Cancel,
     Cont,
     Cpid,
-    Details,
     Version,
     bad_base64,
-    can_be_named,
+    can_be_told,
     cancelled,
     challenge,
     decode,
@@ -47,7 +46,7 @@ def test_every_line_of_a_client_is_understood() -> None:
     assert parse(b"CONT\t7\t") == Cont(7, b"")
     assert parse(b"CANCEL\t%d" % LARGEST) == Cancel(LARGEST)
     assert parse(b"AUTH\t1\tPLAIN\tservice=smtp\tnologin\tlip=127.0.0.1\trip=192.0.2.7\tresp=AGE=") == Auth(
-        1, b"AGE=", b"smtp", b"192.0.2.7", Details(b"PLAIN", lip=b"127.0.0.1")
+        1, b"PLAIN", b"AGE=", b"smtp", b"192.0.2.7", b"127.0.0.1"
     )
 
 
@@ -56,8 +55,7 @@ def test_every_parameter_that_matters_is_kept() -> None:
         b"AUTH\t9\tlogin\tprotocol=imap\tfinal-resp-ok\tsecured=tls\tsession=a\x01tb\tlip=::1\trip=2001:db8::7\t"
         b"lport=993\trport=49152\treal_rip=192.0.2.1\tno-penalty\tlocal_name=mail.hoge.cxm\tclient_id=x"
     )
-    details = Details(b"login", rport=49152, lip=b"::1", lport=993, secured=True, session=b"a\tb")
-    assert line == Auth(9, None, b"imap", b"2001:db8::7", details)
+    assert line == Auth(9, b"login", None, b"imap", b"2001:db8::7", b"::1", secured=True, session=b"a\tb")
 
 
 @pytest.mark.parametrize(
@@ -69,17 +67,15 @@ def test_every_parameter_that_matters_is_kept() -> None:
         b"rip=192.0.2.7:25",
         b"rip=\xff",
         b"rip=fe80::1%\x01t",
-        b"rport=",
-        b"rport=70000",
-        b"rport=-1",
-        b"rport=" + b"9" * 5000,
+        b"lip=NULL",
+        b"rport=junk",
         b"",
         b"=",
         b"unheard-of=1",
     ],
 )
 def test_junk_in_a_parameter_is_passed_over(parameter: bytes) -> None:
-    assert parse(b"AUTH\t1\tPLAIN\t" + parameter) == Auth(1, None, b"", b"", Details(b"PLAIN"))
+    assert parse(b"AUTH\t1\tPLAIN\t" + parameter) == Auth(1, b"PLAIN", None)
 
 
 def test_an_address_may_have_a_zone() -> None:
@@ -177,7 +173,7 @@ def test_the_person_learns_no_more_than_the_verdict(reason: Reason) -> None:
 
 
 def test_every_reply_fits_into_what_the_clients_read() -> None:
-    login = b"x" * MAX_LOGIN
+    login = b"x" * MAX_NAME
     replies = [final(LARGEST, login, reason) for reason in Reason]
     replies += [challenge(LARGEST, b"Username:"), cancelled(LARGEST), refusal(LARGEST), no_such_request(LARGEST)]
     replies += [bad_base64(LARGEST, "continued")]
@@ -192,14 +188,14 @@ def test_an_empty_challenge_keeps_its_tab() -> None:
     assert challenge(7, b"") == b"CONT\t7\t\n"
 
 
-@pytest.mark.parametrize("login", [b"a\tb", b"a\nb", b"a\0", b"\1", b"\x1f", b"\x7f", b"x" * (MAX_LOGIN + 1)])
+@pytest.mark.parametrize("login", [b"a\tb", b"a\nb", b"a\0", b"\1", b"\x1f", b"\x7f", b"x" * (MAX_NAME + 1)])
 def test_a_login_that_clients_would_misread_is_known(login: bytes) -> None:
-    assert not can_be_named(login)
+    assert not can_be_told(login)
 
 
-@pytest.mark.parametrize("login", [b"", b"penguin@hoge.cxm", "pingüin ".encode(), b"\xff\x80", b"x" * MAX_LOGIN])
-def test_any_other_login_can_be_named(login: bytes) -> None:
-    assert can_be_named(login)
+@pytest.mark.parametrize("login", [b"", b"penguin@hoge.cxm", "pingüin ".encode(), b"\xff\x80", b"x" * MAX_NAME])
+def test_any_other_login_can_be_told(login: bytes) -> None:
+    assert can_be_told(login)
 
 
 LINES = st.lists(

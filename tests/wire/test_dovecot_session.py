@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from pysaslauthd.model import Outcome, Peer, Reason
-from pysaslauthd.wire.dovecot import MAX_LINE, MAX_LOGIN, Details
+from pysaslauthd.model import AuthRequest, Outcome, Peer, Reason
+from pysaslauthd.wire.dovecot import MAX_LINE, MAX_NAME
 from pysaslauthd.wire.dovecot_session import (
     CONT_TIMEOUT,
     MAX_DECIDING,
@@ -30,8 +30,8 @@ GOOD = b"AHBlbmd1aW4AczNjcmV0"  # penguin, s3cret
 PLAIN = b"AUTH\t%d\tPLAIN\tservice=smtp\tnologin\tlip=127.0.0.1\trip=127.0.0.1\tresp=" + GOOD + b"\n"
 
 
-def session(minor: int | None = 0, unavailable: Unavailable = "auto") -> Session:
-    made = Session(pid=26734, cuid=1, cookie="0" * 32, peer=PEER, unavailable=unavailable)
+def session(minor: int | None = 0, unavailable: Unavailable = "auto", default_realm: bytes = b"") -> Session:
+    made = Session(pid=26734, cuid=1, cookie="0" * 32, peer=PEER, unavailable=unavailable, default_realm=default_realm)
     if minor is not None:
         assert made.receive(b"VERSION\t1\t%d\nCPID\t26731\n" % minor, 0.0) == []
     return made
@@ -118,10 +118,26 @@ def test_any_pieces_come_to_the_same(cuts: list[int]) -> None:
 
 def test_a_request_carries_what_the_client_said() -> None:
     ask = asked(session().receive(PLAIN % 1, 0.0))
-    assert ask.request == (b"penguin", b"s3cret", b"smtp", b"", b"127.0.0.1", "dovecot", PEER)
-    assert ask.details == Details(b"PLAIN", lip=b"127.0.0.1")
+    assert ask.request == AuthRequest(
+        b"penguin", b"s3cret", b"smtp", b"", b"127.0.0.1", "dovecot", PEER, local=b"127.0.0.1", secured=False
+    )
     assert "s3cret" not in repr(ask)
     assert GOOD.decode() not in repr(ask)
+
+
+def test_a_request_tells_tls_and_session() -> None:
+    said = b"AUTH\t1\tPLAIN\tservice=imap\tsecured\tsession=Zx0\tresp=" + GOOD + b"\n"
+    request = asked(session().receive(said, 0.0)).request
+    assert (request.service, request.secured, request.session) == (b"imap", True, b"Zx0")
+
+
+def test_a_default_realm_gives_a_person_one_name() -> None:
+    one = session(default_realm=b"hoge.cxm")
+    for login, name in (b"penguin", b"penguin@hoge.cxm"), (b"penguin@zoo.cxm", b"penguin@zoo.cxm"):
+        said = b"AUTH\t1\tPLAIN\tresp=" + base64(b"\0" + login + b"\0s3cret") + b"\n"
+        ask = asked(one.receive(said, 0.0))
+        assert ask.request.login == login
+        assert one.answer(ask, OK) == b"OK\t1\tuser=" + name + b"\n"
 
 
 def test_answers_go_in_any_order_and_an_id_may_come_again_after_its_answer() -> None:
@@ -248,7 +264,7 @@ def test_bad_base64_fails_and_the_connection_stays() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [b"penguin", b"root\0penguin\0s3cret", b"\0pen\x01guin\0s3cret", b"\0" + b"x" * (MAX_LOGIN + 1) + b"\0s3cret"],
+    [b"penguin", b"root\0penguin\0s3cret", b"\0pen\x01guin\0s3cret", b"\0" + b"x" * (MAX_NAME + 1) + b"\0s3cret"],
 )
 def test_a_message_without_a_usable_login_fails_without_a_name(message: bytes) -> None:
     one = session()
