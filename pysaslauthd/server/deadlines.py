@@ -54,6 +54,5 @@ class Deadlines(Generic[T]):
                 break
             expired.append(item)
         for item in expired:
-            del self._due[item]
-        for item in expired:
-            self._expire(item)
+            if self._due.pop(item, None) is not None:  # else discarded while another one expired
+                self._expire(item)

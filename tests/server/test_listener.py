@@ -317,6 +317,26 @@ async def test_accepting_survives_a_lack_of_descriptors(
 
 
 @on_a_loop
+async def test_accepting_does_not_spin_while_descriptors_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = listener.bind(str(tmp_path / "mux"))
+    failures: list[OSError] = []
+    rest = listener.Listener._rest
+
+    def counted(self: listener.Listener, error: OSError) -> None:
+        rest(self, error)
+        failures.append(error)
+
+    monkeypatch.setattr(listener.Listener, "_rest", counted)
+    monkeypatch.setattr(listener, "ACCEPT_PAUSE", 1000)
+    bound.start(Greeter().serve, ())
+    with connected(tmp_path / "mux"), no_descriptor_left():
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(failures) == 1
+    bound.stop()
+
+
+@on_a_loop
 async def test_stop_while_accepting_rests_leaves_no_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "ACCEPT_PAUSE", 0.001)
     bound = listener.bind(str(tmp_path / "mux"))
