@@ -18,6 +18,7 @@ def client_context(settings: LdapSettings) -> ssl.SSLContext:
     :raises ConfigError: a file cannot be used; says key and file.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python leaves it to OpenSSL's own configuration
     if not settings.tls_check_peer:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
