@@ -13,12 +13,17 @@ from pysaslauthd.auth import DEADLINE, Authenticator
 from pysaslauthd.cache import Cache
 from pysaslauthd.config import LdapSettings
 from pysaslauthd.config.options import DaemonOptions
+from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.directory.interface import Directory
 from pysaslauthd.directory.ldif import LdifDirectory
 from pysaslauthd.directory.servers import Servers
+from pysaslauthd.errors import StartError
 from pysaslauthd.log import log_outcome
 from pysaslauthd.mechanisms.ldap import LdapMechanism
+from pysaslauthd.model import Door
 from pysaslauthd.server import listener
+from pysaslauthd.server.dovecot import DovecotServer
+from pysaslauthd.server.listener import Listener
 from pysaslauthd.server.mux import MuxServer
 from pysaslauthd.systemd import Inherited, Notifier, listening_sockets, watchdog_interval
 
@@ -31,8 +36,8 @@ STOP_SECONDS = DEADLINE + 1.0
 def serve(options: DaemonOptions, settings: LdapSettings, *, ready: Callable[[], None]) -> None:
     """Run the daemon until SIGTERM or SIGINT; a second one kills.
 
-    :param ready: called once, when the socket accepts.
-    :raises StartError: the socket cannot be had.
+    :param ready: called once, when the sockets accept.
+    :raises StartError: a socket cannot be had.
     :raises ConfigError: a part refuses its settings.
     """
     inherited = listening_sockets(os.environ, os.getpid())
@@ -56,10 +61,18 @@ async def _run(
         default_realm=settings.default_realm.encode(),
         append_realm=options.append_realm,
     )
-    listeners = [listener.adopt(socket.socket.detach()) for socket in inherited] or [
-        listener.bind(str(options.mux_path))
+    doors = _doors(options, inherited)
+    servers = [
+        MuxServer(authenticator, door, unavailable=options.unavailable)
+        if kind == "mux"
+        else DovecotServer(
+            authenticator,
+            door,
+            unavailable=options.dovecot_unavailable,
+            default_realm=settings.default_realm.encode(),
+        )
+        for kind, door in doors
     ]
-    servers = [MuxServer(authenticator, each, unavailable=options.unavailable) for each in listeners]
 
     directory.start()
     for server in servers:
@@ -67,7 +80,7 @@ async def _run(
     watchdog = asyncio.create_task(_watchdog(notifier))
     ready()
     notifier.ready()
-    logger.info("serving %s", " ".join(each.path for each in listeners))
+    logger.info("serving %s", ", ".join(f"{kind} {door.path}" for kind, door in doors))
 
     await stopping.wait()
     # First no new requests, then the answers in flight, then what they are asked of.
@@ -77,6 +90,38 @@ async def _run(
     watchdog.cancel()
     threads.shutdown(wait=False, cancel_futures=True)
     logger.info("stopped")
+
+
+def _doors(options: DaemonOptions, inherited: tuple[Inherited, ...]) -> list[tuple[Door, Listener]]:
+    """All sockets to serve: systemd's, then those of the command line. All of them can be had, or none is kept."""
+    doors: list[tuple[Door, Listener]] = []
+    try:
+        kinds = [_door(each.name) for each in inherited]
+        doors += [(kind, listener.adopt(each.socket.detach())) for kind, each in zip(kinds, inherited, strict=True)]
+        if "mux" not in kinds:
+            doors.append(("mux", listener.bind(str(options.mux_path))))
+        doors += [("mux", _bind(place)) for place in options.mux_sockets]
+        doors += [("dovecot", _bind(place)) for place in options.dovecot_sockets]
+    except StartError:
+        for _, door in doors:
+            door.stop()
+        for each in inherited:
+            each.socket.close()
+        raise
+    return doors
+
+
+def _bind(place: SocketPlace) -> Listener:
+    return listener.bind(place.path, mode=place.mode, owner=place.owner, group=place.group)
+
+
+def _door(name: str) -> Door:
+    doors: dict[str, Door] = {"mux": "mux", "dovecot": "dovecot"}
+    if name in doors:
+        return doors[name]
+    raise StartError(
+        f"systemd hands over a socket named {name}; write FileDescriptorName=mux, or =dovecot, in its unit"
+    )
 
 
 def _directory(settings: LdapSettings, options: DaemonOptions) -> Directory:

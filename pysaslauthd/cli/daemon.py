@@ -14,8 +14,10 @@ from typing import Literal
 import click
 
 from pysaslauthd import __version__, log
+from pysaslauthd.cli.parameters import SOCKET, absolute, number, sockets
 from pysaslauthd.config import LdapSettings, load
 from pysaslauthd.config.options import DaemonOptions
+from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.daemon import serve
 from pysaslauthd.detach import in_background, make_run_dir, pid_file
 from pysaslauthd.errors import ConfigError, StartError
@@ -26,25 +28,10 @@ _EXIT_START = 1
 _EXIT_CONFIG = 2
 _EXIT_INTERRUPTED = 130
 """What a shell gives a command that SIGINT ended."""
-_MAX_NUMBER = 2**31 - 1
-"""saslauthd keeps these numbers in an int."""
 _MAX_KILOBYTES = 2**22 - 1
 """4 GiB: saslauthd counts its cache's bytes in 32 bits."""
 _EMPTY_OPTION = re.compile("--[a-z-]+=")
 _LOG = logging.getLogger(__name__)
-
-
-def _number(least: int, most: int = _MAX_NUMBER) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """A callback that takes digits only, where ``int`` would take signs, blanks and underscores too."""
-
-    def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-        if value is None:
-            return None
-        if not re.fullmatch("[0-9]{1,10}", value) or not least <= int(value) <= most:
-            raise click.BadParameter(f"{value!r}: a whole number from {least} to {most} is needed", ctx, param)
-        return int(value)
-
-    return convert
 
 
 def _only_ldap(ctx: click.Context, param: click.Parameter, mechanisms: tuple[str, ...]) -> tuple[str, ...]:
@@ -54,12 +41,6 @@ def _only_ldap(ctx: click.Context, param: click.Parameter, mechanisms: tuple[str
                 f"{mechanism!r}: this daemon asks LDAP directories only; use -a {MECHANISM}", ctx, param
             )
     return mechanisms
-
-
-def _only_absolute(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
-    if not path.is_absolute():
-        raise click.BadParameter(f"{str(path)!r}: an absolute path is needed", ctx, param)
-    return path
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -93,7 +74,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     "--run-dir",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    callback=_only_absolute,
+    callback=absolute,
     default=DaemonOptions().run_dir,
     show_default=True,
     help="Where the socket mux and saslauthd.pid are; absolute.",
@@ -103,7 +84,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     "--threads",
     metavar="NUMBER",
     type=str,
-    callback=_number(0),
+    callback=number(0),
     default=DaemonOptions().threads,
     show_default=True,
     help="Binds with a user's password under way at once; 0: no bound.",
@@ -114,7 +95,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     "--cache-size",
     metavar="KILOBYTES",
     type=str,
-    callback=_number(1, _MAX_KILOBYTES),
+    callback=number(1, _MAX_KILOBYTES),
     help="Size of the cache: as many entries as saslauthd holds in so many kilobytes. "
     f" [default: {DaemonOptions().cache_entries} entries]",
 )
@@ -123,7 +104,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     "--cache-lifetime",
     metavar="SECONDS",
     type=str,
-    callback=_number(1),
+    callback=number(1),
     default=DaemonOptions().cache_lifetime,
     show_default=True,
     help="How long an accepted login is remembered.",
@@ -136,6 +117,31 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     show_default=True,
     help="The answer when no directory can be asked: close the connection, which mail servers take for a "
     "temporary failure, or NO, which they take for a wrong password.",
+)
+@click.option(
+    "--mux-socket",
+    "mux_sockets",
+    metavar=SOCKET,
+    multiple=True,
+    callback=sockets(0o777),
+    help="One more mux socket, as inside a mail server's chroot; repeatable. Its mode is 0777, as saslauthd's, if not "
+    "told otherwise.",
+)
+@click.option(
+    "--dovecot-socket",
+    "dovecot_sockets",
+    metavar=SOCKET,
+    multiple=True,
+    callback=sockets(0o660),
+    help="A socket that speaks Dovecot's auth protocol; repeatable. Its mode is 0660 if not told otherwise.",
+)
+@click.option(
+    "--dovecot-unavailable",
+    type=click.Choice(["auto", "close", "fail"]),
+    default=DaemonOptions().dovecot_unavailable,
+    show_default=True,
+    help="The answer on a Dovecot socket when no directory can be asked: close the connection, FAIL with "
+    "code=temp_fail, or auto: close for Postfix and Exim, which take every FAIL for a wrong password, FAIL for others.",
 )
 @click.option("-d", "--debug", is_flag=True, help="Same as -f -V.")
 @click.option("-f", "--foreground", is_flag=True, help="Do not detach; log to standard error.")
@@ -162,6 +168,9 @@ def command(
     cache_lifetime: int,
     append_realm: bool,
     unavailable: Literal["close", "no"],
+    mux_sockets: tuple[SocketPlace, ...],
+    dovecot_sockets: tuple[SocketPlace, ...],
+    dovecot_unavailable: Literal["auto", "close", "fail"],
     debug: bool,
     foreground: bool,
     verbose: bool,
@@ -180,7 +189,12 @@ def command(
         verbose=verbose or debug,
         foreground=foreground or debug,
         unavailable=unavailable,
+        mux_sockets=mux_sockets,
+        dovecot_sockets=dovecot_sockets,
+        dovecot_unavailable=dovecot_unavailable,
     )
+    if options.twice:
+        raise click.UsageError(f"{options.twice}: one path cannot be two sockets")
     ignored = {
         "-T: has no meaning here: LDAP logins know no time of day": time_of_day,
         "-l: has no meaning here: there is no accept lock": no_accept_lock,

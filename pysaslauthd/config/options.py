@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pysaslauthd.config.sockets import SocketPlace
+
 _SLOT = 6 * 96
 """Bytes of a slot of saslauthd's cache: 6 buckets of 96 bytes (cyrus-sasl 2.1.28 on 64 bits, its cache.h)."""
 _DEFAULT_SLOTS = 1711
@@ -13,7 +15,7 @@ _DEFAULT_SLOTS = 1711
 
 @dataclass(frozen=True, slots=True)
 class DaemonOptions:
-    """The daemon's command line, checked; every default is saslauthd's."""
+    """The daemon's command line, checked; every default is saslauthd's, and it has no Dovecot socket."""
 
     config: Path = Path("/etc/saslauthd.conf")
     """``-O``: the configuration file, absolute."""
@@ -35,6 +37,18 @@ class DaemonOptions:
     """``-f``, ``-d``: stay attached, and log to standard error."""
     unavailable: Literal["close", "no"] = "close"
     """What a mux client is told when no directory could be asked: nothing, or NO like saslauthd."""
+    mux_sockets: tuple[SocketPlace, ...] = ()
+    """Mux sockets beside the one in ``run_dir``."""
+    dovecot_sockets: tuple[SocketPlace, ...] = ()
+    """Sockets that speak Dovecot's auth protocol."""
+    dovecot_unavailable: Literal["auto", "close", "fail"] = "auto"
+    """What a Dovecot client is told then: the connection ends, ``FAIL … code=temp_fail``, or what it understands."""
+
+    @property
+    def twice(self) -> str:
+        """A socket's path that is given more than once; empty for none."""
+        paths = [str(self.mux_path), *(place.path for place in self.mux_sockets + self.dovecot_sockets)]
+        return next((path for path in paths if paths.count(path) > 1), "")
 
     @property
     def mux_path(self) -> Path:

@@ -16,6 +16,7 @@ import pytest
 from pysaslauthd import __version__
 from pysaslauthd.cli import daemon
 from pysaslauthd.config.options import DaemonOptions
+from pysaslauthd.config.sockets import SocketPlace
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "ldap_servers: ldap://127.0.0.1:1/\nldap_search_base: ou=People,dc=hoge,dc=cxm\nldap_filter: (uid=%u)\n"
@@ -174,6 +175,15 @@ def test_no_can_be_the_answer_to_an_outage(parsed: Parsed) -> None:
     assert parsed[0][0].unavailable == "no"
 
 
+def test_sockets_are_repeated_and_keep_their_order(parsed: Parsed) -> None:
+    line = "--mux-socket /a --mux-socket /b:mode=0600 --dovecot-socket /c --dovecot-socket /d:mode=600,owner=1,group=2"
+    assert run(line + " --dovecot-unavailable fail") == 0
+    ((options, _),) = parsed
+    assert options.mux_sockets == (SocketPlace("/a", 0o777), SocketPlace("/b", 0o600))
+    assert options.dovecot_sockets == (SocketPlace("/c", 0o660), SocketPlace("/d", 0o600, 1, 2))
+    assert options.dovecot_unavailable == "fail"
+
+
 def test_an_empty_long_option_is_no_option(parsed: Parsed) -> None:
     assert daemon.main(["--config=/y", "--config=", "--threads=", "--mechanism=", "--run-dir="]) == 0
     assert parsed == [(DaemonOptions(config=Path("/y")), ())]
@@ -213,6 +223,11 @@ def test_the_default_configuration_is_the_credential_where_there_is_one(
         ("-Z", "No such option"),
         ("ldap", "Got unexpected extra argument (ldap)"),
         ("--unavailable maybe", "'maybe' is not one of 'close', 'no'"),
+        ("--dovecot-unavailable no", "'no' is not one of 'auto', 'close', 'fail'"),
+        ("--mux-socket mux", "'--mux-socket': 'mux': an absolute path is needed"),
+        ("--dovecot-socket /x:owner=no-such-one", "'--dovecot-socket': owner=no-such-one: there is no such user"),
+        ("--dovecot-socket /x --mux-socket /x", "/x: one path cannot be two sockets"),
+        ("-m /run/x --dovecot-socket /run/x/mux", "/run/x/mux: one path cannot be two sockets"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_line_and_status_2(

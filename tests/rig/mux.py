@@ -41,6 +41,21 @@ def request(login: str | bytes, password: str | bytes, *more: str | bytes) -> by
     return b"".join(len(field).to_bytes(2, "big") + field for field in fields)
 
 
+def ask_mux(mux: Path, sent: bytes, *, seconds: float = 15.0) -> bytes | None:
+    """Send any bytes to a mux socket, read to the end: the text of one whole answer, or None for none."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(seconds)
+        client.connect(str(mux))
+        client.sendall(sent)
+        received = b""
+        while piece := client.recv(4096):
+            received += piece
+    if not received:
+        return None
+    assert len(received) == 2 + int.from_bytes(received[:2], "big"), f"not one counted string: {received!r}"
+    return received[2:]
+
+
 class MuxServer:
     """A running program with a mux socket."""
 
@@ -77,14 +92,4 @@ class MuxServer:
 
     def ask_raw(self, sent: bytes, *, seconds: float = 15.0) -> bytes | None:
         """Send any bytes, read to the end: the text of one whole answer, or None for none."""
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(seconds)
-            client.connect(str(self.mux))
-            client.sendall(sent)
-            received = b""
-            while piece := client.recv(4096):
-                received += piece
-        if not received:
-            return None
-        assert len(received) == 2 + int.from_bytes(received[:2], "big"), f"not one counted string: {received!r}"
-        return received[2:]
+        return ask_mux(self.mux, sent, seconds=seconds)
