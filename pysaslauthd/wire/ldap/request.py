@@ -56,6 +56,10 @@ _OPERATIONS = {
 }
 
 
+class UnencodableError(ValueError):
+    """Values that make no request. Never holds any of them."""
+
+
 class Control(NamedTuple):
     """A request control (RFC 4511 section 4.1.11)."""
 
@@ -96,7 +100,7 @@ class RequestTemplate:
         """The request's octets.
 
         :param message_id: FIRST_ID to LAST_ID.
-        :raises ValueError: ldap3 cannot build a request with values of these lengths.
+        :raises UnencodableError: ldap3 cannot build a request with values of these lengths.
         """
         octets = [*self._shape(*map(len, values))]
         octets[1] = message_id.to_bytes(4, "big")
@@ -115,20 +119,20 @@ class RequestTemplate:
             hole = differing[taken : taken + length]
             taken += length
             if len(hole) != length or hole[-1] - hole[0] != length - 1:
-                raise ValueError("a value does not stand in the request as it is")
+                raise UnencodableError("a value does not stand in the request as it is")
             pieces += [first[end : hole[0]], b""]
             end = hole[-1] + 1
         if taken != len(differing):
-            raise ValueError("a value stands in the request more often than in the template")
+            raise UnencodableError("a value stands in the request more often than in the template")
         return (*pieces, first[end:])
 
     def _encode_with(self, filler: str, message_id: int, lengths: Sequence[int]) -> bytes:
         try:
             return _encode(self._build([filler * length for length in lengths]), message_id, self._controls)
         except LDAPException as error:
-            raise ValueError(str(error)) from error
-        except PyAsn1Error as error:  # whose text is the whole schema
-            raise ValueError("ldap3 cannot encode this request") from error
+            raise UnencodableError(str(error)) from error
+        except PyAsn1Error:  # whose text is the whole schema
+            raise UnencodableError("ldap3 cannot encode this request") from None
 
 
 def search_template(
@@ -146,14 +150,14 @@ def search_template(
 
     :param base: the base DN's literal parts, a hole between each two.
     :param filter_: the filter's literal parts (RFC 4515 text), likewise.
-    :raises ValueError: the filter is not valid.
+    :raises UnencodableError: the filter is not valid.
     """
     holes = len(base) - 1
 
     def build(values: list[str]) -> Any:
         for before, value, after in zip(filter_, values[holes:], filter_[1:], strict=False):
             if not value and (before.endswith("*") or after.startswith("*")):
-                raise ValueError("an empty value would turn a substring filter into a presence filter")
+                raise UnencodableError("an empty value would turn a substring filter into a presence filter")
         return search_operation(
             _weave(base, values[:holes]),
             _weave(filter_, values[holes:]),
@@ -168,7 +172,8 @@ def search_template(
         )
 
     template = RequestTemplate(build, controls)
-    template.encode(FIRST_ID, [b"x"] * (len(base) + len(filter_) - 2))
+    # Two octets: only then does a backslash before a hole show, as an escape that would swallow the value.
+    template.encode(FIRST_ID, [b"xx"] * (len(base) + len(filter_) - 2))
     return template
 
 

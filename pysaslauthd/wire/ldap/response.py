@@ -1,7 +1,7 @@
 """LDAP responses (RFC 4511): octets cut into messages, messages decoded by ldap3, their parts read.
 
-ldap3's fast decoder takes 9 µs a message and bounds nothing: the size of a message is bounded here, and
-whatever the decoder raises on malformed octets becomes a ProtocolError.
+ldap3's fast decoder takes 9 µs a message and bounds nothing. So the size of a message is bounded here, its
+elements are checked to lie within each other, and whatever the decoder raises becomes a ProtocolError.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from pyasn1.codec.ber import decoder
 
 from pysaslauthd.errors import ProtocolError
 
-MAX_MESSAGE = 4 * 1024 * 1024
-"""Octets of one response at most. A user's entry is some kB, a group of 10,000 DNs about 1 MB."""
+MAX_MESSAGE = 256 * 1024
+"""Octets of one response at most. The attributes that are asked for take some kB; decoding this many takes 0.2 s."""
+
+_PRIMITIVE = frozenset({0x01, 0x02, 0x04, 0x0A, 0x87, 0x8A, 0x8B})
+"""Tags of the elements of a response that hold no others: boolean, integer, octets, enumeration, SASL
+credentials, name and value of an extended response."""
 
 BIND_RESPONSE = 1
 SEARCH_ENTRY = 4
@@ -73,32 +77,74 @@ def decode(message: bytes) -> Response:
 
     :raises ProtocolError: it does not decode.
     """
+    _check_nesting(message)
     try:
         decoded = decode_message_fast(message)
         response = Response(decoded["messageID"], decoded["protocolOp"], decoded["payload"], decoded["controls"])
     except Exception as error:  # noqa: BLE001 - the fast decoder raises whatever malformed octets lead to
-        return _decode_bind_referral(message, error)
+        return _decode_referral(message, error)
     if type(response.message_id) is not int or type(response.operation) is not int:
         raise ProtocolError("the server's answer does not decode")
     return response
 
 
-def _decode_bind_referral(message: bytes, cause: Exception) -> Response:
-    """A bind answered with a referral, which the fast decoder does not know; any other message is malformed."""
+def _check_nesting(message: bytes) -> None:
+    """Refuse an element that reaches beyond the one around it.
+
+    The fast decoder would decode the octets beyond once for each of the two, theirs again, and so on: 100
+    octets take it hours.
+    """
+    around: list[int] = []
+    end = len(message)
+    at = 0
+    try:
+        while True:
+            tag, length = message[at], message[at + 1]
+            at += 2
+            if length > 0x7F:
+                octets = length & 0x7F
+                length = int.from_bytes(message[at : at + octets], "big")
+                at += octets
+            if at + length > end:
+                break
+            if tag & 0x20 and length:
+                around.append(end)
+                end = at + length
+                continue
+            if not tag & 0x20 and tag not in _PRIMITIVE:
+                break
+            at += length
+            while at == end:
+                if not around:
+                    return
+                end = around.pop()
+    except IndexError:
+        pass
+    raise ProtocolError("the server's answer does not decode")
+
+
+def _decode_referral(message: bytes, cause: Exception) -> Response:
+    """A bind or an extended request answered with a referral, which the fast decoder does not know there.
+
+    :raises ProtocolError: any other message that it could not decode.
+    """
     try:
         slow, rest = decoder.decode(message, asn1Spec=LDAPMessage())
-        component = slow["protocolOp"]["bindResponse"]
+        operation = slow["protocolOp"]
+        component = operation.getComponent()
         payload = [
             (0, False, 10, int(component["resultCode"])),
             (0, False, 4, bytes(component["matchedDN"])),
             (0, False, 4, bytes(component["diagnosticMessage"])),
             (2, True, 3, [(0, False, 4, bytes(uri)) for uri in component["referral"]]),
         ]
+        kind = {"bindResponse": BIND_RESPONSE, "extendedResp": EXTENDED_RESPONSE}[operation.getName()]
+        number = int(slow["messageID"])
     except Exception:  # noqa: BLE001 - pyasn1 raises more than its own errors
         rest = b"?"
     if rest:
         raise ProtocolError("the server's answer does not decode") from cause
-    return Response(int(slow["messageID"]), BIND_RESPONSE, payload, None)
+    return Response(number, kind, payload, None)
 
 
 def entry(response: Response) -> tuple[bytes, dict[str, list[bytes]]]:
@@ -107,11 +153,12 @@ def entry(response: Response) -> tuple[bytes, dict[str, list[bytes]]]:
     :raises ProtocolError: it is malformed.
     """
     try:
-        dn, attributes = response.payload
-        return dn[3], {
-            name[3].decode().lower(): [value[3] for value in values[3]]
-            for name, values in (a[3] for a in attributes[3])
-        }
+        dn, listed = response.payload
+        attributes: dict[str, list[bytes]] = {}
+        for attribute in listed[3]:
+            name, values = attribute[3]
+            attributes[name[3].decode().lower()] = [_octets(value) for value in values[3]]
+        return _octets(dn), attributes
     except (ValueError, TypeError, IndexError, AttributeError) as error:
         raise ProtocolError("a search entry that does not decode") from error
 
@@ -123,10 +170,13 @@ def result(response: Response) -> Result:
     """
     try:
         code, _matched, message, *more = response.payload
-        referrals = [uri[3].decode() for tag in more if tag[0] == 2 and tag[2] == 3 for uri in tag[3]]
-        if type(code[3]) is not int:
+        if code[2] != 10 or type(code[3]) is not int:
             raise ProtocolError("an answer without a result code")
-        return Result(code[3], message[3].decode(errors="backslashreplace"), tuple(referrals))
+        text = _octets(message).decode(errors="backslashreplace")
+        if not more:
+            return Result(code[3], text, ())
+        referrals = [_octets(uri).decode() for tag in more if tag[0] == 2 and tag[2] == 3 for uri in tag[3]]
+        return Result(code[3], text, tuple(referrals))
     except (ValueError, TypeError, IndexError, AttributeError) as error:
         raise ProtocolError("a result that does not decode") from error
 
@@ -136,19 +186,22 @@ def controls(response: Response) -> dict[str, bytes]:
 
     :raises ProtocolError: they are malformed.
     """
+    found: dict[str, bytes] = {}
     try:
-        return {
-            control[3][0][3].decode(): control[3][-1][3] if control[3][-1][2] == 4 and len(control[3]) > 1 else b""
-            for control in response.controls or ()
-        }
+        for control in response.controls or ():
+            oid, *more = control[3]
+            found[_octets(oid).decode()] = _octets(more[-1]) if more and more[-1][2] == 4 else b""
     except (ValueError, TypeError, IndexError, AttributeError) as error:
         raise ProtocolError("a control that does not decode") from error
+    return found
 
 
 def extended_value(response: Response) -> bytes:
     """The value of an extended response (RFC 4511 section 4.12), empty where there is none."""
-    values = [tag[3] for tag in response.payload if tag[0] == 2 and tag[2] == 11]
-    return values[0] if values and isinstance(values[0], bytes) else b""
+    if response.operation != EXTENDED_RESPONSE:
+        return b""
+    values: list[bytes] = [tag[3] for tag in response.payload if tag[0] == 2 and tag[2] == 11]
+    return values[0] if values else b""
 
 
 def references(response: Response) -> tuple[str, ...]:
@@ -157,6 +210,17 @@ def references(response: Response) -> tuple[str, ...]:
     :raises ProtocolError: it is malformed.
     """
     try:
-        return tuple(uri[3].decode() for uri in response.payload)
+        return tuple(_octets(uri).decode() for uri in response.payload)
     except (ValueError, TypeError, IndexError, AttributeError) as error:
         raise ProtocolError("a search reference that does not decode") from error
+
+
+def _octets(element: Any) -> bytes:
+    """The octets of an OCTET STRING in ldap3's form.
+
+    :raises TypeError: it is something else.
+    """
+    if element[2] != 4 or type(element[3]) is not bytes:
+        raise TypeError("not an octet string")
+    octets: bytes = element[3]
+    return octets
