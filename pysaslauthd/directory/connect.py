@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import os
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pysaslauthd.config import LdapSettings, ServerUri, client_context
-from pysaslauthd.directory.connection import Answer, LdapConnection, refuse
-from pysaslauthd.errors import DirectoryDown, DirectoryError, DirectoryRefused, ServiceBindRefused
+from pysaslauthd.directory.connection import TRANSIENT, Answer, LdapConnection, Pulse, refuse
+from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError, ServiceBindRefused
 from pysaslauthd.flow import Reply, future
 from pysaslauthd.wire.ldap import request
 from pysaslauthd.wire.ldap.request import RequestTemplate
@@ -18,9 +18,16 @@ from pysaslauthd.wire.ldap.request import RequestTemplate
 KEEPALIVE_SECONDS = 30
 """A connection idle for this long is probed by the kernel, every 10 s, three times: a half-open one is
 noticed within a minute."""
+NEXT_ADDRESS_SECONDS = 0.25
+"""How long one address of a host is tried before the next is tried beside it (RFC 8305 section 5)."""
+
+# Verification results of OpenSSL, X509_V_ERR_... in x509_vfy.h.
+_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
+_OTHER_NAME = frozenset({62, 64})
 
 
-async def _wait(reply: Reply[Answer]) -> Answer:
+async def wait(reply: Reply[Answer]) -> Answer:
+    """A reply as a flow."""
     return await reply
 
 
@@ -33,7 +40,7 @@ class Connector:
 
     settings: LdapSettings
     timeout: float
-    tls: ssl.SSLContext | None
+    tls: ssl.SSLContext
     service_bind: RequestTemplate
 
     @classmethod
@@ -42,11 +49,20 @@ class Connector:
 
         :raises ConfigError: the TLS files cannot be used.
         """
-        context = client_context(settings) if settings.uses_tls else None
+        # Where nothing uses TLS: a context that trusts nobody, and costs nothing to make.
+        context = client_context(settings) if settings.uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return cls(settings, timeout, context, request.simple_bind_template(settings.version))
 
+    def anonymous(self) -> Connector:
+        """The same without anything that says or proves who asks: for servers that the configuration does not name.
+
+        :raises ConfigError: the TLS files cannot be used.
+        """
+        settings = replace(self.settings, bind_dn="", password=b"", use_sasl=False, tls_cert="", tls_key="")
+        return replace(self, settings=settings, tls=client_context(settings))
+
     async def connect(
-        self, server: ServerUri, on_lost: Callable[[LdapConnection], None], *, as_service: bool
+        self, server: ServerUri, on_lost: Callable[[LdapConnection], None], pulse: Pulse, *, as_service: bool
     ) -> LdapConnection:
         """A connection, bound as the service account if ``as_service``.
 
@@ -54,25 +70,25 @@ class Connector:
         :raises ServiceBindRefused: the service account was refused.
         """
         limit = self.settings.connect_timeout
-        connection = LdapConnection(server.text, self.timeout, on_lost)
+        connection = LdapConnection(server, self.timeout, on_lost, pulse)
         ready = False
         try:
             async with asyncio.timeout(limit):
                 await self._open(server, connection)
                 if as_service:
                     await self._bind(connection)
+            if connection.lost:
+                raise ConnectionLost("the server closed the connection")
             ready = True
         except ServiceBindRefused:
             raise
         except TimeoutError as error:
             raise DirectoryDown(f"{server.text}: not connected within {limit:g} s") from error
         except ssl.SSLCertVerificationError as error:
-            raise DirectoryDown(
-                f"{server.text}: its certificate is not trusted: {error.verify_message} "
-                "(ldap_tls_cacert_file names the CA's certificate)"
-            ) from error
-        except (OSError, DirectoryError) as error:
-            raise DirectoryDown(f"{server.text}: {_text(error)}") from error
+            raise DirectoryDown(f"{server.text}: its certificate is not trusted: {_untrusted(error)}") from error
+        except (OSError, ValueError, DirectoryError) as error:  # ValueError: a host name that DNS cannot hold
+            text = _text(error)
+            raise DirectoryDown(text if text.startswith(server.text) else f"{server.text}: {text}") from error
         finally:
             if not ready:
                 connection.close()
@@ -82,32 +98,23 @@ class Connector:
         loop = asyncio.get_running_loop()
         if server.scheme == "ldapi":
             await loop.create_unix_connection(lambda: connection, server.path)
-        else:
-            secure = server.scheme == "ldaps"
-            await loop.create_connection(
-                lambda: connection,
-                server.host,
-                server.port,
-                ssl=self.tls if secure else None,
-                server_hostname=server.host if secure else None,
-                happy_eyeballs_delay=0.25,
-            )
-            _keep_alive(connection)
-        if self.settings.start_tls and server.scheme == "ldap":
-            await self._start_tls(server, connection)
-
-    async def _start_tls(self, server: ServerUri, connection: LdapConnection) -> None:
-        loop = asyncio.get_running_loop()
-        assert self.tls is not None  # noqa: S101 - made in of(), for start_tls
-        answer = await future(_wait(connection.ask_once(lambda number: request.extended(number, request.START_TLS))))
-        if answer.result.code:
-            raise refuse(answer, "StartTLS")
-        if connection.has_unread:  # octets that came before TLS could be anybody's (RFC 4511 section 4.14.1)
-            raise DirectoryError("octets in the clear after the StartTLS response")
-        secured = await loop.start_tls(connection.transport, connection, self.tls, server_hostname=server.host)
-        if secured is None:
-            raise DirectoryDown("the connection ended while TLS began")
-        connection.connection_made(secured)
+            return
+        secure = server.scheme == "ldaps"
+        await loop.create_connection(
+            lambda: connection,
+            server.host,
+            server.port,
+            ssl=self.tls if secure else None,
+            server_hostname=server.host if secure else None,
+            happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
+        )
+        connection.keep_alive(KEEPALIVE_SECONDS, 10, 3)
+        if self.settings.start_tls and not secure:
+            reply = connection.ask_once(lambda number: request.extended(number, request.START_TLS))
+            answer = await future(wait(reply))
+            if answer.result.code:
+                raise refuse(answer, "StartTLS")
+            await connection.start_tls(self.tls)
 
     async def _bind(self, connection: LdapConnection) -> None:
         settings = self.settings
@@ -127,22 +134,23 @@ class Connector:
             who = "anonymous bind"
         else:
             return
-        answer = await future(_wait(reply))
+        answer = await future(wait(reply))
         if answer.result.code:
-            refused: DirectoryRefused = refuse(answer, f"{connection.name}: {who}")
-            raise ServiceBindRefused(refused.code, refused.message, f"{connection.name}: {who}")
+            refused = refuse(answer, who)
+            if refused.code in TRANSIENT:
+                raise refused
+            raise ServiceBindRefused(refused.code, refused.message, f"{connection.server.text}: {who}")
 
 
-def _keep_alive(connection: LdapConnection) -> None:
-    found = connection.socket()
-    if found is not None:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+def _untrusted(error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in _UNKNOWN_AUTHORITY:
+        return f"{error.verify_message} (ldap_tls_cacert_file names the certificate of the authority to trust)"
+    if error.verify_code in _OTHER_NAME:
+        return f"{error.verify_message} (ldap_servers must name the server as its certificate does)"
+    return error.verify_message
 
 
 def _text(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
-        return error.strerror
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__

@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from pysaslauthd.errors import ConnectionLost, DirectoryRefused, DirectoryTimeout, ProtocolError
+from pysaslauthd.config import ServerUri
+from pysaslauthd.directory.deliver import deliver, deliver_failure
+from pysaslauthd.errors import ConnectionLost, DirectoryError, DirectoryRefused, DirectoryTimeout, ProtocolError
 from pysaslauthd.flow import Reply
 from pysaslauthd.wire.ldap import request, response
 from pysaslauthd.wire.ldap.request import RequestTemplate
@@ -22,18 +25,38 @@ from pysaslauthd.wire.ldap.response import Response, Result
 logger = logging.getLogger(__name__)
 
 MAX_ENTRIES = 1000
-"""Entries kept of one search at most: a login needs one, and a server may ignore the size limit."""
+"""Entries and references kept of one search at most: a login needs one, and a server may ignore the size limit."""
 
-_SIZE_LIMIT_EXCEEDED = 4
+# Result codes, RFC 4511 appendix A.
+SUCCESS = 0
+SIZE_LIMIT_EXCEEDED = 4
+REFERRAL = 10
+TRANSIENT = frozenset({51, 52})
+"""busy and unavailable: another server may do better."""
 
 
 class Answer(NamedTuple):
-    """All that came for one request: its result, and a search's entries and continuation references."""
+    """All that came for one request, and from whom.
 
+    ``entries`` are a search's, DN and attributes. Each of its ``references`` is one search result reference:
+    URIs of which any one will do (RFC 4511 section 4.5.3).
+    """
+
+    server: ServerUri
     result: Result
-    response: Response
+    controls: dict[str, bytes]
     entries: list[tuple[bytes, dict[str, list[bytes]]]]
-    references: list[str]
+    references: list[tuple[str, ...]]
+    extended_value: bytes
+
+
+class Pulse:
+    """When a server was last heard on any of its connections, as the event loop's clock tells time."""
+
+    __slots__ = ("heard",)
+
+    def __init__(self) -> None:
+        self.heard = 0.0
 
 
 class _Operation:
@@ -45,32 +68,38 @@ class _Operation:
         self.reply: Reply[Answer] = Reply()
         self.asked = asked
         self.entries: list[tuple[bytes, dict[str, list[bytes]]]] = []
-        self.references: list[str] = []
+        self.references: list[tuple[str, ...]] = []
 
 
 class LdapConnection(asyncio.Protocol):
-    """An open connection. Made by :func:`pysaslauthd.directory.connect.connect`.
+    """A connection. Made by :func:`pysaslauthd.directory.connect.Connector.connect`.
 
-    :param name: the server's URI, for messages.
     :param timeout: seconds that the server may take for one answer.
-    :param on_lost: called once when the connection is of no more use.
+    :param on_lost: called once when an open connection is of no more use.
+    :param pulse: shared by the connections to one server.
     """
 
-    def __init__(self, name: str, timeout: float, on_lost: Callable[[LdapConnection], None]) -> None:
-        self.name = name
+    _transport: asyncio.Transport
+
+    def __init__(
+        self, server: ServerUri, timeout: float, on_lost: Callable[[LdapConnection], None], pulse: Pulse
+    ) -> None:
+        self.server = server
+        self.lost = True
+        """Whether the connection is of no use: not yet open, or broken, or closed."""
         self._timeout = timeout
         self._on_lost = on_lost
+        self._pulse = pulse
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
         self._pending: dict[int, _Operation] = {}
         self._next_id = request.FIRST_ID
         self._partial = bytearray()
+        self._needed = 0
         self._out: list[bytes] = []
         self._flushing = False
         self._timer: asyncio.TimerHandle | None = None
-        self._last_heard = 0.0
-        self.lost = False
-        """Whether the connection is of no more use."""
+        self._heard = 0.0
+        self._unasked = False
 
     @property
     def pending(self) -> int:
@@ -96,7 +125,7 @@ class LdapConnection(asyncio.Protocol):
         now = self._loop.time()
         operation = _Operation(now)
         if self.lost:
-            operation.reply.fail(ConnectionLost(f"{self.name}: the connection is closed"))
+            operation.reply.fail(ConnectionLost(f"{self.server.text}: the connection is closed"))
             return operation.reply
         self._next_id = message_id + 1 if message_id < request.LAST_ID else request.FIRST_ID
         self._pending[message_id] = operation
@@ -106,7 +135,6 @@ class LdapConnection(asyncio.Protocol):
         return operation.reply
 
     def _write(self, octets: bytes) -> None:
-        assert self._transport is not None  # noqa: S101 - connection_made came before the first request
         if self._flushing:
             self._out.append(octets)
         else:
@@ -116,7 +144,7 @@ class LdapConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._out and self._transport is not None and not self.lost:
+        if self._out and not self.lost:
             self._transport.write(b"".join(self._out))
         self._out.clear()
 
@@ -124,14 +152,17 @@ class LdapConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the server sent, in whatever pieces (called by asyncio)."""
-        self._last_heard = self._loop.time()
         if self._partial:
             self._partial += data
+            if len(self._partial) < self._needed:
+                return
             data = bytes(self._partial)
             self._partial.clear()
-        start = 0
+        start = end = 0
         try:
             while (end := response.split(data, start)) and end <= len(data):
+                if not start:  # only whole messages count: who drips octets for ever is as good as silent
+                    self._heard = self._pulse.heard = self._loop.time()
                 self._take(response.decode(data[start:end]))
                 start = end
         except ProtocolError as error:
@@ -139,29 +170,40 @@ class LdapConnection(asyncio.Protocol):
             return
         if start < len(data) and not self.lost:
             self._partial += data[start:] if start else data
+            self._needed = end - start
 
     def _take(self, message: Response) -> None:
         operation = self._pending.get(message.message_id)
         if operation is None:
             if message.message_id == 0:  # RFC 4511 section 4.4.1: notice of disconnection
                 raise ProtocolError(f"the server ends the connection: {response.result(message).message}")
+            self._unasked = True
             return  # the late answer to a request that was given up
         kind = message.operation
         if kind == response.SEARCH_ENTRY:
             operation.entries.append(response.entry(message))
-            if len(operation.entries) >= MAX_ENTRIES:
-                self._give_up(message.message_id)
-                enough = Result(_SIZE_LIMIT_EXCEEDED, "", ())
-                operation.reply.set(Answer(enough, message, operation.entries, operation.references))
         elif kind == response.SEARCH_REFERENCE:
-            operation.references.extend(response.references(message))
+            operation.references.append(response.references(message))
         else:
-            answer = Answer(response.result(message), message, operation.entries, operation.references)
-            del self._pending[message.message_id]
-            operation.reply.set(answer)
+            self._finish(message.message_id, operation, message, response.result(message))
+            return
+        if len(operation.entries) + len(operation.references) >= MAX_ENTRIES:
+            self._abandon(message.message_id)
+            self._finish(message.message_id, operation, message, Result(SIZE_LIMIT_EXCEEDED, "", ()))
 
-    def _give_up(self, message_id: int) -> None:
+    def _finish(self, message_id: int, operation: _Operation, message: Response, result: Result) -> None:
+        answer = Answer(
+            self.server,
+            result,
+            response.controls(message) if message.controls else {},
+            operation.entries,
+            operation.references,
+            response.extended_value(message) if message.operation == response.EXTENDED_RESPONSE else b"",
+        )
         del self._pending[message_id]
+        deliver(operation.reply, answer)
+
+    def _abandon(self, message_id: int) -> None:
         abandoning = self._next_id
         self._next_id = abandoning + 1 if abandoning < request.LAST_ID else request.FIRST_ID
         self._write(request.abandon(abandoning, message_id))
@@ -175,19 +217,23 @@ class LdapConnection(asyncio.Protocol):
                 self._timer = self._loop.call_at(operation.asked + self._timeout, self._expire)
                 break
             late.append((message_id, operation))
+        text = f"{self.server.text}: no answer within {self._timeout:g} s"
         for message_id, operation in late:
             if message_id in self._pending:  # failing one may have closed the connection
-                self._give_up(message_id)
-                silent = operation.asked >= self._last_heard
-                text = f"{self.name}: no answer within {self._timeout:g} s"
-                operation.reply.fail(DirectoryTimeout(text, silent=silent))
+                del self._pending[message_id]
+                silent = operation.asked >= self._pulse.heard
+                deliver_failure(operation.reply, DirectoryTimeout(text, silent=silent))
+                if not self.lost:
+                    self._abandon(message_id)
+        if late and late[0][1].asked >= self._heard:
+            self._lose(text)  # where the server was heard on other connections, this one is broken
 
     # -- the end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the transport (called by asyncio; again after StartTLS)."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - all stream transports are
-        self._transport = transport
+        """Begin to serve (called by asyncio)."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.lost = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection ended (called by asyncio)."""
@@ -199,40 +245,43 @@ class LdapConnection(asyncio.Protocol):
         self.lost = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
         self._on_lost(self)
         pending, self._pending = self._pending, {}
         if pending:
-            logger.info("%s: connection lost with %d requests in flight: %s", self.name, len(pending), why)
+            logger.info("%s: connection lost with %d requests in flight: %s", self.server.text, len(pending), why)
         for operation in pending.values():
-            operation.reply.fail(ConnectionLost(f"{self.name}: {why}"))
+            deliver_failure(operation.reply, ConnectionLost(f"{self.server.text}: {why}"))
 
     def close(self) -> None:
-        """End the connection politely. What is in flight fails with ConnectionLost."""
-        if not self.lost and self._transport is not None:
+        """End the connection at once, with an unbind. What is in flight fails with ConnectionLost."""
+        if not self.lost and not self._transport.is_closing():
+            # The kernel has it when write returns; nobody waits for a server that reads no more.
             self._transport.write(request.unbind(self._next_id))
-            self._transport.close()
-            self._transport = None
         self._lose("closed")
 
-    # -- StartTLS
+    # -- TLS
 
-    @property
-    def transport(self) -> asyncio.Transport:
-        """The transport, for StartTLS and socket options."""
-        assert self._transport is not None  # noqa: S101 - connected
-        return self._transport
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """Begin TLS, after the server has agreed to (an asyncio coroutine).
 
-    @property
-    def has_unread(self) -> bool:
-        """Whether part of a message waits for its rest: never right before TLS begins."""
-        return bool(self._partial)
+        :raises DirectoryError: octets in the clear came after the agreement, or the connection ended.
+        """
+        if self._partial or self._unasked:  # they could be anybody's (RFC 4511 section 4.14.1)
+            raise DirectoryError("octets in the clear after the StartTLS response")
+        secured = await self._loop.start_tls(self._transport, self, context, server_hostname=self.server.host)
+        if secured is None:
+            raise ConnectionLost("the connection ended while TLS began")
+        self._transport = secured
 
-    def socket(self) -> socket.socket | None:
-        """The socket below, where the transport tells."""
-        found: socket.socket | None = self.transport.get_extra_info("socket")
-        return found
+    def keep_alive(self, idle: int, interval: int, probes: int) -> None:
+        """Let the kernel probe the connection after ``idle`` seconds (tcp(7))."""
+        if not self.lost:
+            found: socket.socket = self._transport.get_extra_info("socket")
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
 
 
 def refuse(answer: Answer, doing: str) -> DirectoryRefused:
@@ -240,4 +289,4 @@ def refuse(answer: Answer, doing: str) -> DirectoryRefused:
     code, message, referrals = answer.result
     if referrals:
         message = f"{message} referral to {' '.join(referrals)}".strip()
-    return DirectoryRefused(code, message, doing)
+    return DirectoryRefused(code, message, f"{answer.server.text}: {doing}")

@@ -7,7 +7,8 @@ import logging
 
 from pysaslauthd.config import ServerUri
 from pysaslauthd.directory.connect import Connector
-from pysaslauthd.directory.connection import LdapConnection
+from pysaslauthd.directory.connection import LdapConnection, Pulse
+from pysaslauthd.directory.deliver import deliver, deliver_failure
 from pysaslauthd.errors import DirectoryDown, DirectoryError, DirectoryTimeout
 from pysaslauthd.flow import Reply
 
@@ -34,13 +35,16 @@ class Server:
         self.uri = uri
         self.up: bool | None = None
         self._connector = connector
+        self._pulse = Pulse()
         self._binders_kept = binders or IDLE_BINDERS
+        self._open: set[LdapConnection] = set()
         self._searchers: list[LdapConnection] = []
         self._binders: list[LdapConnection] = []
         self._waiting: list[Reply[LdapConnection]] = []
-        self._connecting: asyncio.Task[None] | None = None
+        self._connecting: asyncio.Task[LdapConnection] | None = None
         self._reviving: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[LdapConnection]] = set()
+        self._stopping = False
 
     # -- searches
 
@@ -63,6 +67,8 @@ class Server:
 
         :raises DirectoryError: the attempt failed; who asks next begins a new one.
         """
+        if self._stopping:
+            raise DirectoryDown(f"{self.uri.text}: stopping")
         reply: Reply[LdapConnection] = Reply()
         self._waiting.append(reply)
         self.connect()
@@ -70,64 +76,67 @@ class Server:
 
     def connect(self) -> None:
         """Begin to make a connection for searches, unless one is being made. All who wait share it."""
-        if self._connecting is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+        if self._connecting is None and not self._stopping:
+            self._connecting = asyncio.get_running_loop().create_task(self._make(as_service=True))
+            self._connecting.add_done_callback(self._connected)
 
-    async def _connect(self) -> None:
-        error: DirectoryError | None = None
-        connection: LdapConnection | None = None
-        try:
-            connection = await self._connector.connect(self.uri, self._forget, as_service=True)
-            self._searchers.append(connection)
-            self.succeeded()
-        except DirectoryError as failure:
-            error = failure
-            self.failed(failure)
-        finally:
-            self._connecting = None
-            waiting, self._waiting = self._waiting, []
-            for reply in waiting:
-                if connection is not None:
-                    reply.set(connection)
-                else:
-                    reply.fail(error or DirectoryDown(f"{self.uri.text}: not connected"))
+    def _connected(self, task: asyncio.Task[LdapConnection]) -> None:
+        self._connecting = None
+        made = self._outcome(task)
+        waiting, self._waiting = self._waiting, []
+        if isinstance(made, LdapConnection):
+            self._searchers.append(made)
+        else:
+            self.failed(made)
+        for reply in waiting:
+            _hand_over(made, reply)
+
+    async def _make(self, *, as_service: bool) -> LdapConnection:
+        connection = await self._connector.connect(self.uri, self._forget, self._pulse, as_service=as_service)
+        self._open.add(connection)
+        if self.up is False:
+            logger.warning("directory server is back: %s", self.uri.text)
+        self.up = True
+        return connection
+
+    def _outcome(self, task: asyncio.Task[LdapConnection]) -> LdapConnection | DirectoryError:
+        """What came of an attempt to connect: a usable connection or the reason why there is none."""
+        if not task.cancelled():
+            error = task.exception()
+            if error is None and not task.result().lost:
+                return task.result()
+            if isinstance(error, DirectoryError):
+                return error
+            if error is not None:
+                logger.error("internal error: %s while connecting to %s", type(error).__name__, self.uri.text)
+        return DirectoryDown(f"{self.uri.text}: not connected")
 
     # -- user binds
 
     async def binder(self) -> LdapConnection:
-        """A connection for one user bind; give it back with :meth:`release`.
+        """A connection for one user bind; give it back with :meth:`release`, or close it.
 
         :raises DirectoryError: none could be made.
         """
-        while self._binders:
-            connection = self._binders.pop()
-            if not connection.lost:
-                return connection
+        if self._binders:
+            return self._binders.pop()
+        if self._stopping:
+            raise DirectoryDown(f"{self.uri.text}: stopping")
         reply: Reply[LdapConnection] = Reply()
-        task = asyncio.get_running_loop().create_task(self._connect_binder(reply))
+        task = asyncio.get_running_loop().create_task(self._make(as_service=False))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda ended: _hand_over(self._outcome(ended), reply))
         return await reply
 
-    async def _connect_binder(self, reply: Reply[LdapConnection]) -> None:
-        try:
-            connection = await self._connector.connect(self.uri, self._forget, as_service=False)
-        except DirectoryError as error:
-            reply.fail(error)
-        except asyncio.CancelledError:
-            reply.fail(DirectoryDown(f"{self.uri.text}: not connected"))
-            raise
-        else:
-            self.succeeded()
-            reply.set(connection)
-
     def release(self, connection: LdapConnection) -> None:
-        """Take back a connection after a bind. Whoever it is bound as: the next use is a bind again."""
-        if not connection.lost:
-            if len(self._binders) < self._binders_kept and not connection.pending:
-                self._binders.append(connection)
-            else:
-                connection.close()
+        """Take back a connection whose bind was answered. Whoever it is bound as: the next use is a bind again."""
+        if connection.lost:
+            return
+        if len(self._binders) < self._binders_kept and not self._stopping:
+            self._binders.append(connection)
+        else:
+            connection.close()
 
     # -- health
 
@@ -135,24 +144,19 @@ class Server:
         """Note a failure: say so once, and look for the server in the background from now on.
 
         A server that said nothing within a time-out is hung: every connection to it is given up. Any other
-        failure counts only when no connection is left.
+        failure counts only when no connection for searches is left.
         """
-        if isinstance(error, DirectoryTimeout) and error.silent:
-            for connection in [*self._searchers, *self._binders]:
-                connection.close()
-        if self._searchers:
+        hung = isinstance(error, DirectoryTimeout) and error.silent
+        if self._stopping or (self._searchers and not hung):
             return
         if self.up is not False:
             self.up = False
             logger.warning("directory server failed: %s", error)
         if self._reviving is None:
             self._reviving = asyncio.get_running_loop().create_task(self._revive())
-
-    def succeeded(self) -> None:
-        """Note that the server answers."""
-        if self.up is False:
-            logger.warning("directory server is back: %s", self.uri.text)
-        self.up = True
+        if hung:  # now that it counts as down, what was in flight is asked of the next server
+            for connection in [*self._open]:
+                connection.close()
 
     async def _revive(self) -> None:
         delay = FIRST_RETRY
@@ -168,6 +172,7 @@ class Server:
             self._reviving = None
 
     def _forget(self, connection: LdapConnection) -> None:
+        self._open.discard(connection)
         for connections in (self._searchers, self._binders):
             if connection in connections:
                 connections.remove(connection)
@@ -175,10 +180,19 @@ class Server:
     # -- the end
 
     async def stop(self) -> None:
-        """Close all connections and end all attempts."""
+        """Close all connections and end all attempts. What is in flight, and what comes, fails."""
+        self._stopping = True
         tasks = [task for task in (self._connecting, self._reviving, *self._tasks) if task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for connection in [*self._searchers, *self._binders]:
+        if tasks:
+            await asyncio.wait(tasks)
+        for connection in [*self._open]:
             connection.close()
+
+
+def _hand_over(made: LdapConnection | DirectoryError, reply: Reply[LdapConnection]) -> None:
+    if isinstance(made, LdapConnection):
+        deliver(reply, made)
+    else:
+        deliver_failure(reply, made)

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pysaslauthd.config import LdapSettings
 from pysaslauthd.directory.connect import Connector
-from pysaslauthd.directory.connection import Answer, refuse
+from pysaslauthd.directory.connection import (
+    REFERRAL,
+    SIZE_LIMIT_EXCEEDED,
+    SUCCESS,
+    TRANSIENT,
+    Answer,
+    LdapConnection,
+    refuse,
+)
 from pysaslauthd.directory.gate import Gate
 from pysaslauthd.directory.interface import Bound, Entry, Found, Query
-from pysaslauthd.directory.server import SEARCH_CONNECTIONS, Server
+from pysaslauthd.directory.referral import Referrals, Search
+from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
-from pysaslauthd.flow import Reply
+from pysaslauthd.flow import Flow
 from pysaslauthd.model import Identity
-from pysaslauthd.wire.ldap import request, response
-from pysaslauthd.wire.ldap.request import Control, RequestTemplate
+from pysaslauthd.wire.ldap import request
+from pysaslauthd.wire.ldap.request import Control, RequestTemplate, UnencodableError
 
 T = TypeVar("T")
 
-MAX_SEARCHES = 90 * SEARCH_CONNECTIONS
-"""Searches in flight at most. OpenLDAP ends an anonymous session with more than 100 pending."""
+MAX_SEARCHES = 90
+"""Searches and compares in flight at most: there may be one connection for them all, and OpenLDAP ends an
+anonymous session with more than 100 pending."""
 
-SUCCESS = 0
-SIZE_LIMIT_EXCEEDED = 4
 COMPARE_FALSE = 5
 COMPARE_TRUE = 6
 NO_SUCH_ATTRIBUTE = 16
 UNDEFINED_ATTRIBUTE_TYPE = 17
 NO_SUCH_OBJECT = 32
 INVALID_DN_SYNTAX = 34
-BUSY = 51
-UNAVAILABLE = 52
-
-Ask = Callable[[Server], Coroutine[Reply[Any], Any, T]]
 
 
 class Servers:
@@ -47,9 +51,10 @@ class Servers:
     def __init__(self, settings: LdapSettings, *, timeout: float, binds: int = 5) -> None:
         connector = Connector.of(settings, timeout)
         self._servers = [Server(uri, connector, binds) for uri in settings.servers]
+        self._referrals = Referrals(self._servers, connector) if settings.referrals else None
         self._attempts = 2 if settings.restart else 1
-        self._searching = Gate(MAX_SEARCHES)
-        self._binding = Gate(binds)
+        self._searching = Gate(MAX_SEARCHES, timeout)
+        self._binding = Gate(binds, timeout)
         controls = [Control(request.PASSWORD_POLICY)] if settings.version == 3 else []
         self._simple_bind = request.simple_bind_template(settings.version, controls)
         self._queries: dict[Query, RequestTemplate] = {}
@@ -60,7 +65,8 @@ class Servers:
     async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
         """See the interface. The base's values are escaped as DN values, the filter's need no escape."""
         template = self._queries.get(query) or self._prepare(query)
-        values = query.base.escaped_values(identity, dn) + query.filter.values(identity, dn)
+        base_values, filter_values = query.base.escaped_values(identity, dn), query.filter.values(identity, dn)
+        values = base_values + filter_values
 
         async def ask(server: Server) -> Answer:
             connection = server.searcher() or await server.connected()
@@ -69,14 +75,17 @@ class Servers:
         await self._searching.enter()
         try:
             answer = await self._ask(ask)
-        except ValueError:  # the values make no request, so nobody can be meant
+            if self._referrals is not None and (answer.references or answer.result.code == REFERRAL):
+                search = Search(query, _filled(query.base.literals, base_values), query.scope, filter_values)
+                answer = await self._referrals.follow(search, answer)
+        except UnencodableError:  # the values make no request, so nobody can be meant
             return Found([])
         finally:
             self._searching.leave()
         code = answer.result.code
         if code in (SUCCESS, SIZE_LIMIT_EXCEEDED):
             return Found([Entry(*found) for found in answer.entries], code != SUCCESS, len(answer.references))
-        if code == NO_SUCH_OBJECT or (code == INVALID_DN_SYNTAX and query.base.tokens):
+        if query.base.tokens and code in (NO_SUCH_OBJECT, INVALID_DN_SYNTAX):
             return Found([])
         raise refuse(answer, "search")
 
@@ -102,14 +111,11 @@ class Servers:
 
     async def bind(self, dn: bytes, password: bytes) -> Bound:
         """See the interface. The request carries the password policy control."""
+        if not dn:  # a bind as nobody proves nothing (RFC 4513 section 5.1.1)
+            return Bound(INVALID_DN_SYNTAX, "no DN")
 
-        async def ask(server: Server) -> Bound:
-            connection = await server.binder()
-            try:
-                answer = await connection.ask(self._simple_bind, [dn, password])
-            finally:
-                server.release(connection)
-            return _bound(answer, server)
+        async def ask(connection: LdapConnection) -> Bound:
+            return _bound(await connection.ask(self._simple_bind, [dn, password]))
 
         return await self._bind(ask)
 
@@ -117,33 +123,41 @@ class Servers:
         """See the interface."""
         credentials = b"\0".join([b"", authcid, password])
 
-        async def ask(server: Server) -> Bound:
-            connection = await server.binder()
-            try:
-                answer = await connection.ask_once(lambda number: request.sasl_bind(number, "PLAIN", credentials))
-                bound = _bound(answer, server)
-                if bound.code == SUCCESS:
-                    who = await connection.ask_once(lambda number: request.extended(number, request.WHO_AM_I))
-                    if who.result.code == SUCCESS:
-                        bound = bound._replace(authzid=response.extended_value(who.response))
-            finally:
-                server.release(connection)
+        async def ask(connection: LdapConnection) -> Bound:
+            bound = _bound(await connection.ask_once(lambda number: request.sasl_bind(number, "PLAIN", credentials)))
+            if bound.code == SUCCESS:
+                who = await connection.ask_once(lambda number: request.extended(number, request.WHO_AM_I))
+                if who.result.code == SUCCESS:
+                    bound = bound._replace(authzid=who.extended_value)
             return bound
 
         return await self._bind(ask)
 
-    async def _bind(self, ask: Ask[Bound]) -> Bound:
+    async def _bind(self, ask: Callable[[LdapConnection], Flow[Bound]]) -> Bound:
+        async def ask_alone(server: Server) -> Bound:
+            connection = await server.binder()
+            try:
+                bound = await ask(connection)
+            except BaseException:  # a bind cannot be abandoned (RFC 4511 section 4.11): nobody may wait behind it
+                connection.close()
+                raise
+            server.release(connection)
+            return bound
+
         await self._binding.enter()
         try:
-            return await self._ask(ask)
+            return await self._ask(ask_alone)
         finally:
             self._binding.leave()
 
     # -- whom to ask
 
-    async def _ask(self, ask: Ask[T]) -> T:
+    async def _ask(self, ask: Callable[[Server], Flow[T]]) -> T:
         """Ask the first server that answers; once more where the connection broke under the request."""
         failure: DirectoryError = DirectoryDown("no directory server")
+        if self._servers[0].up is False and all(server.up is False for server in self._servers):
+            for server in self._servers:  # tried beside each other, so that all together take one time-out
+                server.connect()
         for server in self._in_order():
             for attempt in range(self._attempts):
                 if attempt and server.up is False:  # found to be hung or down meanwhile
@@ -173,6 +187,8 @@ class Servers:
 
     async def stop(self) -> None:
         """Close every connection (an asyncio coroutine)."""
+        if self._referrals is not None:
+            await self._referrals.stop()
         for server in self._servers:
             await server.stop()
 
@@ -197,15 +213,20 @@ class Servers:
         return template
 
 
-def _bound(answer: Answer, server: Server) -> Bound:
+def _filled(literals: Sequence[str], values: Sequence[bytes]) -> bytes:
+    octets = [literal.encode() for literal in literals]
+    return octets[0] + b"".join(value + after for value, after in zip(values, octets[1:], strict=True))
+
+
+def _bound(answer: Answer) -> Bound:
     result = _usable(answer, "bind").result
-    if result.referrals:  # a password never goes to another host
+    if result.code == REFERRAL:  # a password never goes to another host
         raise refuse(answer, "bind")
-    return Bound(result.code, result.message, response.controls(answer.response), server.uri.text)
+    return Bound(result.code, result.message, answer.controls, answer.server.text)
 
 
 def _usable(answer: Answer, doing: str) -> Answer:
     """The answer, unless another server should be asked."""
-    if answer.result.code in (BUSY, UNAVAILABLE):
+    if answer.result.code in TRANSIENT:
         raise refuse(answer, doing)
     return answer

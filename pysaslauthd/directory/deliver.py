@@ -1,0 +1,41 @@
+"""Delivering an answer to a flow without trusting what the flow does with it.
+
+A reply runs the login that waits for it on the spot. A fault of that login, or of the door that it is answered
+through, must not unwind into whoever delivers: other logins' answers wait in the same turn.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TypeVar
+
+from pysaslauthd.flow import Reply
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def deliver(reply: Reply[T], value: T) -> None:
+    """Set a reply. A fault of what runs then is logged."""
+    try:
+        reply.set(value)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is one login's
+        _log(error)
+
+
+def deliver_failure(reply: Reply[T], failure: BaseException) -> None:
+    """Fail a reply, likewise."""
+    try:
+        reply.fail(failure)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is one login's
+        _log(error)
+
+
+def _log(error: Exception) -> None:
+    # Where it happened, not its text, which may hold anything.
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else "?"
+    logger.error("internal error: %s at %s", type(error).__name__, where)
