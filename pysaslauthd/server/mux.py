@@ -130,12 +130,12 @@ class _Exchange:
         try:
             data = self._connection.recv(_READ_SIZE, _DONT_WAIT)
         except BlockingIOError:
-            self._watch(self.receive, self._server._arriving)
+            self._await_more()
             return
         except OSError:
             data = b""  # reset: as good as ended
         if not data:
-            log.debug("mux request broken off after %d octets, %s", len(self._received), self._peer)
+            log.debug("%s: a request broke off after %d octets", self._name, len(self._received))
             self.close()
             return
         before = self._received
@@ -144,13 +144,13 @@ class _Exchange:
         try:
             received = mux.parse(data, self._peer)
         except ProtocolError as error:
-            log.warning("mux request answered NO: %s, %s", error, self._peer)
+            log.warning("%s: a request is refused: %s", self._name, error)
             self._early = True
             self._reply(mux.NO)
             return
         if received is None:
             self._received = data
-            self._watch(self.receive, self._server._arriving)
+            self._await_more()
             return
         request, octets = received
         if self._deadlines is not None:
@@ -161,7 +161,7 @@ class _Exchange:
 
     def expire(self) -> None:
         """The request has not arrived in time."""
-        log.info("mux request not complete after %g s, %s", self._server._arriving.seconds, self._peer)
+        log.info("%s: no whole request within %g s", self._name, self._server._arriving.seconds)
         self.close()
 
     def hurry(self) -> None:
@@ -179,6 +179,10 @@ class _Exchange:
         server._exchanges.discard(self)
         if server._empty is not None and not server._exchanges:
             server._empty.set()
+
+    @property
+    def _name(self) -> str:
+        return f"{self._server._listener.path}: process {self._peer.pid} (uid {self._peer.uid})"
 
     def _answer(self, outcome: Outcome) -> None:
         server = self._server
@@ -203,6 +207,7 @@ class _Exchange:
             return
         if self._early:
             self._spare = mux.LARGEST_ANNOUNCED
+            self._unwatch()
             self._watch(self._discard, self._server._lingering)
         else:
             self.close()
@@ -216,13 +221,14 @@ class _Exchange:
         if not size or self._spare <= 0:
             self.close()
 
+    def _await_more(self) -> None:
+        if self._deadlines is None:
+            self._watch(self.receive, self._server._arriving)
+
     def _watch(self, ready: Callable[[], None], deadlines: Deadlines[_Exchange]) -> None:
-        if self._deadlines is not deadlines:
-            if self._deadlines is not None:
-                self._deadlines.discard(self)
-            self._deadlines = deadlines
-            deadlines.add(self)
-            asyncio.get_running_loop().add_reader(self._connection, ready)
+        self._deadlines = deadlines
+        deadlines.add(self)
+        asyncio.get_running_loop().add_reader(self._connection, ready)
 
     def _unwatch(self) -> None:
         if self._deadlines is not None:

@@ -104,7 +104,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
-ME = f"Peer(pid={os.getpid()}, uid={os.geteuid()}, gid={os.getegid()})"
+ME = f"process {os.getpid()} (uid {os.geteuid()})"
 
 
 @on_a_loop
@@ -192,7 +192,7 @@ async def test_an_oversized_request_gets_its_no_and_a_log_line(
         await rig.closed_all()
         assert rig.decider.requests == []
     assert messages(caplog) == [
-        f"mux request answered NO: request of 65546 octets or more, the limit is {mux.MAX_REQUEST}, {ME}"
+        f"{tmp_path}/mux: {ME}: a request is refused: request of 65546 octets or more, the limit is {mux.MAX_REQUEST}"
     ]
 
 
@@ -226,7 +226,7 @@ async def test_a_request_that_does_not_arrive_in_time_is_closed(
         assert await rig.ask(FOUR[:size]) == b""
         assert rig.decider.requests == []
         assert rig.server.open_connections == 0
-    assert messages(caplog) == [f"mux request not complete after 0.01 s, {ME}"]
+    assert messages(caplog) == [f"{tmp_path}/mux: {ME}: no whole request within 0.01 s"]
 
 
 @on_a_loop
@@ -395,3 +395,30 @@ async def test_stop_does_not_wait_long_for_the_silent(tmp_path: Path) -> None:
             await taken(half)
             await rig.server.stop(1000)
             assert [await everything(client) for client in (silent, half)] == [b"", b""]
+
+
+@on_a_loop
+async def test_stop_does_not_wait_long_for_a_client_that_drips(tmp_path: Path) -> None:
+    async with serving(tmp_path, arrival_seconds=1000, linger_seconds=0.02) as rig:
+        with rig.connect() as client:
+            await send(client, b" ")
+            await taken(client)
+            stop = asyncio.ensure_future(rig.server.stop(1000))
+            await asyncio.sleep(0)
+            await send(client, b" ")
+            await stop
+            assert await everything(client) == b""
+
+
+@on_a_loop
+async def test_an_oversized_request_gets_its_no_even_at_the_stop(tmp_path: Path) -> None:
+    async with serving(tmp_path) as rig:
+        with rig.connect() as client:
+            await send(client, OVERSIZED[:1])
+            await taken(client)
+            stop = asyncio.ensure_future(rig.server.stop(1000))
+            await asyncio.sleep(0)
+            await send(client, OVERSIZED[1:])
+            assert await everything(client) == mux.NO
+        await stop
+        assert rig.decider.requests == []
