@@ -56,6 +56,7 @@ class Authenticator:
     :param default_realm: the realm where a request has none.
     :param append_realm: saslauthd's ``-r``.
     :param deadline: seconds.
+    :param max_questions: bound on the questions under way.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Authenticator:
         default_realm: bytes = b"",
         append_realm: bool = False,
         deadline: float = DEADLINE,
+        max_questions: int = MAX_QUESTIONS,
     ) -> None:
         self._mechanism = mechanism
         self._report = report
@@ -74,6 +76,7 @@ class Authenticator:
         self._default_realm = default_realm
         self._append_realm = append_realm
         self._deadline = deadline
+        self._max_questions = max_questions
         self._loop = asyncio.get_running_loop()
         self._questions: dict[tuple[bytes, bytes], _Question] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -108,7 +111,7 @@ class Authenticator:
         if question is not None:
             question.waiting.append((request, identity, started, then))
             return
-        if len(self._questions) >= MAX_QUESTIONS:
+        if len(self._questions) >= self._max_questions:
             self._answer(request, identity, started, then, Outcome(Reason.OVERLOADED))
             return
         question = _Question(started + self._deadline)

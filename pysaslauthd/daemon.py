@@ -9,9 +9,9 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from pysaslauthd.auth import DEADLINE, Authenticator
+from pysaslauthd.auth import Authenticator
 from pysaslauthd.cache import Cache
-from pysaslauthd.config import LdapSettings
+from pysaslauthd.config import DaemonSettings, LdapSettings, Loaded
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.directory.interface import Directory
@@ -29,11 +29,11 @@ from pysaslauthd.systemd import Inherited, Notifier, listening_sockets, watchdog
 
 logger = logging.getLogger(__name__)
 
-STOP_SECONDS = DEADLINE + 1.0
-"""What is in flight at the stop has its own deadline; one second more, then its connection is closed."""
+STOP_GRACE = 1.0
+"""Seconds past the deadline of what is in flight at the stop; then its connection is closed."""
 
 
-def serve(options: DaemonOptions, settings: LdapSettings, *, ready: Callable[[], None]) -> None:
+def serve(options: DaemonOptions, loaded: Loaded, *, ready: Callable[[], None]) -> None:
     """Run the daemon until SIGTERM or SIGINT; a second one kills.
 
     :param ready: called once, when the sockets accept.
@@ -41,11 +41,15 @@ def serve(options: DaemonOptions, settings: LdapSettings, *, ready: Callable[[],
     :raises ConfigError: a part refuses its settings.
     """
     inherited = listening_sockets(os.environ, os.getpid())
-    asyncio.run(_run(options, settings, inherited, ready))
+    asyncio.run(_run(options, loaded.settings, loaded.daemon, inherited, ready))
 
 
 async def _run(
-    options: DaemonOptions, settings: LdapSettings, inherited: tuple[Inherited, ...], ready: Callable[[], None]
+    options: DaemonOptions,
+    settings: LdapSettings,
+    own: DaemonSettings,
+    inherited: tuple[Inherited, ...],
+    ready: Callable[[], None],
 ) -> None:
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
@@ -53,23 +57,32 @@ async def _run(
 
     # Hashes that take long leave the GIL alone, so a thread for each core is enough.
     threads = ThreadPoolExecutor(os.cpu_count() or 1, "hash")
-    directory = _directory(settings, options)
+    directory = _directory(settings, options, own.login_deadline)
     authenticator = Authenticator(
         LdapMechanism(settings, directory, threads),
         lambda request, identity, outcome, seconds: log_outcome(request, identity, outcome, seconds * 1000),
         cache=Cache(options.cache_entries, options.cache_lifetime) if options.cache else None,
         default_realm=settings.default_realm.encode(),
         append_realm=options.append_realm,
+        deadline=own.login_deadline,
+        max_questions=own.max_pending_logins,
     )
     doors = _doors(options, inherited)
     servers = [
-        MuxServer(authenticator, door, unavailable=options.unavailable)
+        MuxServer(
+            authenticator,
+            door,
+            unavailable=options.unavailable,
+            max_connections=own.max_connections,
+            arrival_seconds=own.request_timeout,
+        )
         if kind == "mux"
         else DovecotServer(
             authenticator,
             door,
             unavailable=options.dovecot_unavailable,
             default_realm=settings.default_realm.encode(),
+            max_connections=own.max_connections,
         )
         for kind, door in doors
     ]
@@ -85,7 +98,7 @@ async def _run(
     await stopping.wait()
     # First no new requests, then the answers in flight, then what they are asked of.
     notifier.stopping()
-    await asyncio.gather(*(server.stop(STOP_SECONDS) for server in servers))
+    await asyncio.gather(*(server.stop(own.login_deadline + STOP_GRACE) for server in servers))
     await directory.stop()
     watchdog.cancel()
     threads.shutdown(wait=False, cancel_futures=True)
@@ -124,10 +137,10 @@ def _door(name: str) -> Door:
     )
 
 
-def _directory(settings: LdapSettings, options: DaemonOptions) -> Directory:
+def _directory(settings: LdapSettings, options: DaemonOptions, deadline: float) -> Directory:
     if settings.embedded:
         return LdifDirectory(settings.servers[0].path)
-    return Servers(settings, timeout=min(settings.timeout, DEADLINE), binds=options.threads)
+    return Servers(settings, timeout=min(settings.timeout, deadline), binds=options.threads)
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

@@ -70,5 +70,5 @@ def test_the_shipped_configuration_has_nothing_to_be_warned_of() -> None:
 def test_a_configuration_that_is_shown_can_be_used(page: str) -> None:
     lines = re.findall(r"^ *(?:# +)?(ldap_\w+: .*)$", (ROOT / page).read_text(), re.MULTILINE)
     assert len(lines) > 6
-    settings, _ = config.parse("\n".join(lines).encode(), page)
+    settings, *_ = config.parse("\n".join(lines).encode(), page)
     assert settings.filter == "(&(objectclass=mailRecipient)(mail=%U@%d))"

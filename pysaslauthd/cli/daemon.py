@@ -15,7 +15,7 @@ import click
 
 from pysaslauthd import __version__, log
 from pysaslauthd.cli.parameters import SOCKET, absolute, number, sockets
-from pysaslauthd.config import LdapSettings, load
+from pysaslauthd.config import Loaded, load
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.daemon import serve
@@ -214,30 +214,30 @@ def start(options: DaemonOptions, remarks: tuple[str, ...] = ()) -> int:
     def run() -> int:
         for remark in remarks:
             _LOG.info("%s", remark)
-        settings, warnings = load(str(options.config))
-        for warning in warnings:
+        loaded = load(str(options.config))
+        for warning in loaded.warnings:
             _LOG.warning("%s", warning)
         make_run_dir(options.run_dir)
         if attached:
-            return _hold_and_serve(options, settings, lambda: None)
-        return in_background(functools.partial(_serve_detached, options, settings, terminal))
+            return _hold_and_serve(options, loaded, lambda: None)
+        return in_background(functools.partial(_serve_detached, options, loaded, terminal))
 
     return _status(run)
 
 
 def _serve_detached(
-    options: DaemonOptions, settings: LdapSettings, terminal: logging.Handler, ready: Callable[[], None]
+    options: DaemonOptions, loaded: Loaded, terminal: logging.Handler, ready: Callable[[], None]
 ) -> int:
     def leave_terminal() -> None:
         ready()
         logging.getLogger().removeHandler(terminal)
 
-    return _status(lambda: _hold_and_serve(options, settings, leave_terminal))
+    return _status(lambda: _hold_and_serve(options, loaded, leave_terminal))
 
 
-def _hold_and_serve(options: DaemonOptions, settings: LdapSettings, ready: Callable[[], None]) -> int:
+def _hold_and_serve(options: DaemonOptions, loaded: Loaded, ready: Callable[[], None]) -> int:
     with pid_file(options.pid_path):
-        serve(options, settings, ready=ready)
+        serve(options, loaded, ready=ready)
     return 0
 
 

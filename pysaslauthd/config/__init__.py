@@ -4,10 +4,11 @@
 key for documentation.
 """
 
+from pysaslauthd.config.daemon import DaemonSettings
 from pysaslauthd.config.files import load
 from pysaslauthd.config.keys import Key, Kind
-from pysaslauthd.config.ldap import KEYS, AuthMethod, Deref, GroupMatch, LdapSettings, Scope
-from pysaslauthd.config.reader import parse
+from pysaslauthd.config.ldap import AuthMethod, Deref, GroupMatch, LdapSettings, Scope
+from pysaslauthd.config.reader import KEYS, parse
 from pysaslauthd.config.source import Loaded
 from pysaslauthd.config.tls import client_context
 from pysaslauthd.config.uri import Scheme, ServerUri
@@ -15,6 +16,7 @@ from pysaslauthd.config.uri import Scheme, ServerUri
 __all__ = [
     "KEYS",
     "AuthMethod",
+    "DaemonSettings",
     "Deref",
     "GroupMatch",
     "Key",

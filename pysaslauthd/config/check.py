@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from pysaslauthd.config.daemon import DaemonSettings
 from pysaslauthd.config.keys import tokens_of
 from pysaslauthd.config.ldap import AuthMethod, LdapSettings
 from pysaslauthd.config.sasl import EXTERNAL, settle_sasl
@@ -228,3 +229,13 @@ def _warn_of_no_effect(settings: LdapSettings, source: Source) -> None:
             if key in source.lines and key not in told and applies(settings):
                 told.add(key)
                 source.warn(key, f"no effect: {where}")
+
+
+def warn_of_daemon(settings: DaemonSettings, source: Source) -> None:
+    """Warn of keys about the daemon itself that have no effect beside the others."""
+    if "group" in source.lines and not settings.user:
+        source.warn("group", "no effect: user is not set")
+    if not settings.failure_delay:
+        for key in ("free_failures", "free_failures_per_address", "failure_memory", "trusted_networks"):
+            if key in source.lines:
+                source.warn(key, "no effect: failure_delay is 0")

@@ -39,14 +39,14 @@ def load(path: str) -> Loaded:
         raise ConfigError(f"cannot be read: {error.strerror}" + (f"; {advice}" if advice else ""), file=path) from None
     except ValueError as error:
         raise ConfigError(f"cannot be read: {error}", file=path) from None
-    settings, source = read(text, path)
+    settings, own, source = read(text, path)
     if settings.password:
         _warn_of_readers("ldap_password", path, status, source)
     if settings.password_file:
         settings = _with_password(settings, source)
     if settings.uses_tls:
         _check_tls(settings, source)
-    return Loaded(settings, tuple(source.warnings))
+    return Loaded(settings, own, tuple(source.warnings))
 
 
 def _contents(path: str, most: int) -> tuple[bytes, os.stat_result]:

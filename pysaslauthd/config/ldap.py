@@ -157,4 +157,4 @@ class LdapSettings:
 
 
 KEYS = keys_of(LdapSettings, "ldap_")
-"""Every key by its name, in the order of declaration: for reading, and for a manual page."""
+"""Every key by its name, in the order of declaration."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from pysaslauthd.config.check import settle
+from pysaslauthd.config import daemon, ldap
+from pysaslauthd.config.check import settle, warn_of_daemon
+from pysaslauthd.config.daemon import DaemonSettings
 from pysaslauthd.config.keys import Key
-from pysaslauthd.config.ldap import KEYS, LdapSettings
+from pysaslauthd.config.ldap import LdapSettings
 from pysaslauthd.config.source import Loaded, Source
 from pysaslauthd.errors import ConfigError
 
@@ -23,10 +27,13 @@ _NO_KEY = re.compile(rb"[^A-Za-z0-9_-]")
 _BOM = b"\xef\xbb\xbf"
 _QUOTES = (b'"', b"'")
 
+KEYS: Mapping[str, Key[Any]] = MappingProxyType({**ldap.KEYS, **daemon.KEYS})
+"""Every key by its name, in the order of declaration: for reading, and for a manual page."""
+
 _PREFIX = "ldap_"
 _SPELLINGS = {spelling: name for name, key in KEYS.items() for spelling in (name, *key.aliases)}
 _SIMILAR = 0.6
-"""Likeness from which an unknown key is taken for a slip; the prefix all keys share is left out of it."""
+"""Likeness from which an unknown key is taken for a slip; the prefix most keys share is left out of it."""
 
 _FOREIGN = {
     "httpform_": "belongs to the mechanism httpform, which is not served here",
@@ -41,11 +48,11 @@ def parse(text: bytes, file: str) -> Loaded:
     :param file: the file's name, for messages.
     :raises ConfigError: the text cannot be used; says line and key.
     """
-    settings, source = read(text, file)
-    return Loaded(settings, tuple(source.warnings))
+    settings, own, source = read(text, file)
+    return Loaded(settings, own, tuple(source.warnings))
 
 
-def read(text: bytes, file: str) -> tuple[LdapSettings, Source]:
+def read(text: bytes, file: str) -> tuple[LdapSettings, DaemonSettings, Source]:
     """As :func:`parse`, with the places of the keys."""
     source = Source(file)
     if text.startswith(_BOM):
@@ -64,7 +71,11 @@ def read(text: bytes, file: str) -> tuple[LdapSettings, Source]:
         line = line.lstrip(_BLANKS)  # noqa: PLW2901 - the same line from its first character
         if line and not line.startswith(b"#"):
             _read_line(line, number, values, source)
-    return settle(LdapSettings(**values), source), source
+    of_ldap = {name.removeprefix(_PREFIX): value for name, value in values.items() if name in ldap.KEYS}
+    settings = settle(LdapSettings(**of_ldap), source)
+    own = DaemonSettings(**{name: value for name, value in values.items() if name in daemon.KEYS})
+    warn_of_daemon(own, source)
+    return settings, own, source
 
 
 def _read_line(line: bytes, number: int, values: dict[str, Any], source: Source) -> None:
@@ -92,7 +103,7 @@ def _read_line(line: bytes, number: int, values: dict[str, Any], source: Source)
         source.warn(spelling, f"given again; this one counts, not the one on line {source.lines[name]}", line=number)
     _warn_of_value(spelling, key, value, number, source)
     try:
-        values[name.removeprefix(_PREFIX)] = key.kind.read(value)
+        values[name] = key.kind.read(value)
     except ValueError as error:
         raise source.error(spelling, str(error), line=number) from None
     source.lines[name] = number

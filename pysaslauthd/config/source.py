@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pysaslauthd.config.daemon import DaemonSettings
 from pysaslauthd.config.ldap import LdapSettings
 from pysaslauthd.errors import ConfigError
 
@@ -12,6 +13,7 @@ class Loaded(NamedTuple):
     """A configuration that can be used, and one line for each doubt about it (``file:line: key: text``)."""
 
     settings: LdapSettings
+    daemon: DaemonSettings
     warnings: tuple[str, ...]
 
 

@@ -25,12 +25,12 @@ STAND_IN = """
 import functools, logging, os, signal, sys, types
 from pysaslauthd.errors import ConfigError, StartError
 
-def serve(options, settings, *, ready):
+def serve(options, loaded, *, ready):
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     DO
     ready()
     print("not for the terminal")
-    logging.getLogger("pysaslauthd").info("serving %s", settings.search_base)
+    logging.getLogger("pysaslauthd").info("serving %s", loaded.settings.search_base)
     signal.sigwait([signal.SIGTERM])
 
 sys.modules["pysaslauthd.daemon"] = types.SimpleNamespace(serve=serve)

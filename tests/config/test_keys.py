@@ -74,16 +74,21 @@ def test_every_key_tells_its_meaning_and_its_parser_accepts_its_default(name: st
     key = config.KEYS[name]
     assert re.fullmatch(r"[A-Z].{10,}\.", key.meaning), key.meaning
     assert key.kind.values
-    settings = config.LdapSettings()
+    settings = config.LdapSettings() if name.startswith("ldap_") else config.DaemonSettings()
     assert key.kind.read(key.default.encode()) == getattr(settings, name.removeprefix("ldap_"))
 
 
 def test_a_field_is_a_key_and_nothing_else() -> None:
-    assert [f"ldap_{each.name}" for each in fields(config.LdapSettings)] == list(config.KEYS)
+    names = [f"ldap_{each.name}" for each in fields(config.LdapSettings)]
+    names += [each.name for each in fields(config.DaemonSettings)]
+    assert names == list(config.KEYS)
     assert [name for name, key in config.KEYS.items() if key.secret] == ["ldap_password"]
 
 
-@pytest.mark.parametrize("name", ["ldap_time_limit", "ldap_timeout", "ldap_connect_timeout", "ldap_hash_limit"])
+@pytest.mark.parametrize(
+    "name",
+    ["ldap_time_limit", "ldap_timeout", "ldap_connect_timeout", "ldap_hash_limit", "login_deadline", "cache_stale"],
+)
 def test_a_duration_has_a_unit(name: str) -> None:
     assert config.KEYS[name].unit in ("seconds", "milliseconds")
 
