@@ -184,16 +184,18 @@ class FakeLdap:
             self._changed.notify_all()
         # Dropped: the task was cancelled by _drop and ends here.
         ends = (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError, asyncio.CancelledError)
-        with contextlib.suppress(*ends):
-            await self._next_fault("connect")(Exchange(writer, None, b"", self._released))
-            while await self._one(connection):
-                pass
-        for task in connection.work:
-            task.cancel()
-        writer.close()
-        with self._changed:
-            del self._connections[connection.number]
-            self._changed.notify_all()
+        try:
+            with contextlib.suppress(*ends):
+                await self._next_fault("connect")(Exchange(writer, None, b"", self._released))
+                while await self._one(connection):
+                    pass
+        finally:
+            for task in connection.work:
+                task.cancel()
+            writer.close()
+            with self._changed:
+                del self._connections[connection.number]
+                self._changed.notify_all()
 
     def _next_fault(self, operation: str) -> Fault:
         queue = self._faults[operation]

@@ -61,6 +61,19 @@ async def hold(exchange: Exchange) -> None:
     await exchange.send(exchange.answer)
 
 
+def in_order(*order: int) -> list[Fault]:
+    """Faults for as many requests: once all have come, answer them in this order, counted from 0."""
+    come: list[Exchange] = []
+
+    async def fault(exchange: Exchange) -> None:
+        come.append(exchange)
+        if len(come) == len(order):
+            for number in order:
+                await come[number].send(come[number].answer)
+
+    return [fault] * len(order)
+
+
 async def drip(exchange: Exchange) -> None:
     """Answer octet by octet, each in a segment of its own."""
     for octet in exchange.answer:
@@ -80,6 +93,15 @@ def cut(octets: int) -> Fault:
     async def fault(exchange: Exchange) -> None:
         await exchange.send(exchange.answer[:octets])
         exchange.writer.close()
+
+    return fault
+
+
+def followed_by(data: bytes) -> Fault:
+    """Answer, and send these octets in the same segment."""
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.send(exchange.answer + data)
 
     return fault
 

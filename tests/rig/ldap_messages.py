@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 START_TLS = b"1.3.6.1.4.1.1466.20037"
+WHO_AM_I = b"1.3.6.1.4.1.4203.1.11.3"
 HUGE_LENGTH = b"\x30\x84\x7f\xff\xff\xff"
 """The head of a message of almost 2 GiB."""
 GARBAGE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
@@ -148,6 +149,7 @@ def result(
     controls: Mapping[str, bytes] | None = None,
     *,
     response_name: str | bytes = "",
+    response_value: str | bytes = "",
 ) -> bytes:
     """The (last) response to an operation: result code, diagnostic message, referral URIs, controls by OID."""
     parts = [_element(0x0A, bytes([code])), _string(""), _string(text)]
@@ -155,6 +157,8 @@ def result(
         parts.append(_element(0xA3, *map(_string, referrals)))
     if response_name:
         parts.append(_string(response_name, 0x8A))
+    if response_value:
+        parts.append(_string(response_value, 0x8B))
     return _message(message_id, _element(_RESPONSES[operation], *parts), controls)
 
 
@@ -166,9 +170,9 @@ def entry(message_id: int, dn: str, attributes: Mapping[str, Sequence[bytes]]) -
     return _message(message_id, _element(0x64, _string(dn), _element(0x30, *listed)))
 
 
-def reference(message_id: int, uri: str) -> bytes:
-    """A search result reference."""
-    return _message(message_id, _element(0x73, _string(uri)))
+def reference(message_id: int, *uris: str) -> bytes:
+    """A search result reference; its URIs are alternatives."""
+    return _message(message_id, _element(0x73, *map(_string, uris)))
 
 
 def disconnection(code: int = 52, text: str = "the server is going away") -> bytes:

@@ -51,6 +51,8 @@ class Table:
                 return messages.result(*asked, 6 if messages.matches(("equalityMatch", body["ava"]), held) else 5)
             case "extended" if body["requestName"] == messages.START_TLS and self.start_tls:
                 return messages.result(*asked, 0, response_name=messages.START_TLS)
+            case "extended" if body["requestName"] == messages.WHO_AM_I:
+                return messages.result(*asked, 0, response_value=f"dn:{request.bound}")
             case "extended":
                 return messages.result(*asked, 2, "unsupported extended operation")
         raise AssertionError(f"the fake does not know {request.operation}")

@@ -1,0 +1,361 @@
+"""One connection: many requests in flight, each with its own answer, time-out and fault."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pysaslauthd.directory import connection as module
+from pysaslauthd.directory.connect import Connector, wait
+from pysaslauthd.directory.connection import Answer, LdapConnection, Pulse
+from pysaslauthd.errors import ConnectionLost, DirectoryTimeout
+from pysaslauthd.flow import Reply, future
+from pysaslauthd.flow import run as drive
+from pysaslauthd.wire.ldap import request
+from pysaslauthd.wire.ldap.request import RequestTemplate
+from rig import faults, people
+from rig import ldap_messages as messages
+from rig.fake_ldap import FakeLdap
+from rig.faults import Exchange
+from rig.ldap_table import PEOPLE
+from rig.loop import run
+
+from .asking import PASSWORD, PENGUIN, PENGUIN_DN, TIMEOUT, connected, settings, uri
+
+FIND: RequestTemplate = request.search_template(
+    [people.PEOPLE], ["(mail=", ")"], scope="sub", attributes=["userPassword"]
+)
+MANY = {
+    **PEOPLE,
+    **{f"uid=u{n},{people.PEOPLE}": {"mail": [b"u%d" % n], "userPassword": [b"p%d" % n]} for n in range(20)},
+}
+
+
+def find(connection: LdapConnection, login: bytes = people.PENGUIN.encode()) -> asyncio.Future[Answer]:
+    return future(wait(connection.ask(FIND, [login])))
+
+
+def bind(connection: LdapConnection, password: bytes = PASSWORD) -> asyncio.Future[Answer]:
+    return future(wait(connection.ask(request.simple_bind_template(), [PENGUIN_DN, password])))
+
+
+async def come(server: FakeLdap, operation: str, count: int = 1) -> list[faults.Request]:
+    """Wait for requests without stopping the event loop."""
+    return await asyncio.to_thread(server.wait_for, operation, count)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
+def test_answers_find_their_requests_in_any_order(order: Sequence[int]) -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            asked = [find(connection, b"u%d" % number) for number in range(5)]
+            assert connection.pending == 5
+            for number, answer in enumerate(await asyncio.gather(*asked)):
+                assert [values["userpassword"] for _, values in answer.entries] == [[b"p%d" % number]]
+            assert connection.pending == 0
+
+    with FakeLdap(MANY) as server:
+        server.fault("search", *faults.in_order(*order))
+        run(test())
+
+
+def test_requests_of_one_turn_keep_their_order_and_their_octets() -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            await asyncio.gather(*(find(connection, b"u%d" % number) for number in range(20)))
+
+    with FakeLdap(MANY) as server:
+        run(test())
+        asked = server.wait_for("search", 20)
+    assert [each.body["filter"] for each in asked] == [("equalityMatch", (b"mail", b"u%d" % n)) for n in range(20)]
+    assert [each.message_id for each in asked] == list(range(request.FIRST_ID, request.FIRST_ID + 20))
+
+
+def test_an_answer_in_pieces_is_whole_and_those_after_it_too() -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            for _ in range(2):
+                assert (await find(connection)).entries == [PENGUIN]
+
+    with FakeLdap() as server:
+        server.fault("search", faults.drip)
+        run(test())
+
+
+def test_a_long_answer_in_pieces_is_whole() -> None:
+    photo = bytes(range(256)) * 900
+
+    async def test() -> None:
+        async with connected(server) as connection:
+            assert (await find(connection)).entries == [(PENGUIN_DN, {"userpassword": [photo]})]
+
+    entries = {**PEOPLE, people.PENGUIN_DN: {"mail": [people.PENGUIN.encode()], "userPassword": [photo]}}
+    with FakeLdap(entries) as server:
+        run(test())
+
+
+def test_a_long_message_in_small_pieces_is_copied_once() -> None:
+    class Counting(bytearray):
+        copies = 0
+
+        def __bytes__(self) -> bytes:
+            Counting.copies += 1
+            return bytes(memoryview(self))
+
+    async def test() -> None:
+        async with connected(server) as connection:
+            answer = find(connection)
+            (asked,) = await come(server, "search")
+            octets = messages.entry(asked.message_id, people.PENGUIN_DN, {"userPassword": [bytes(50_000)]})
+            connection._partial = Counting()
+            for at in range(0, len(octets), 10):
+                connection.data_received(octets[at : at + 10])
+            connection.data_received(messages.result("search", asked.message_id, 0))
+            assert len((await answer).entries) == 1
+
+    with FakeLdap() as server:
+        server.fault("search", faults.silent)
+        run(test())
+    assert Counting.copies < 3
+
+
+def test_a_time_out_abandons_one_request_and_leaves_the_others_alone() -> None:
+    async def test() -> None:
+        async with connected(server, TIMEOUT) as connection:
+            slow = find(connection)
+            await come(server, "search")
+            assert (await find(connection)).entries == [PENGUIN]
+            with pytest.raises(DirectoryTimeout, match=r"ldap://127.0.0.1:\d+: no answer within 0.3 s") as late:
+                await slow
+            assert not late.value.silent
+            (abandoned,) = await come(server, "abandon")
+            assert abandoned.body == {"messageID": server.wait_for("search")[0].message_id}
+            server.release()
+            # The late answer comes first, and is dropped.
+            assert (await find(connection)).entries == [PENGUIN]
+            assert not connection.lost
+
+    with FakeLdap() as server:
+        server.fault("search", faults.hold)
+        run(test())
+
+
+def test_a_connection_on_which_nothing_is_heard_within_the_time_out_is_given_up() -> None:
+    async def test() -> None:
+        async with connected(server, TIMEOUT) as connection:
+            slow = find(connection)
+            await asyncio.sleep(TIMEOUT / 2)
+            later = find(connection)
+            with pytest.raises(DirectoryTimeout) as late:
+                await slow
+            assert late.value.silent
+            assert connection.lost
+            with pytest.raises(ConnectionLost, match="no answer within"):
+                await later
+
+    with FakeLdap() as server:
+        server.fault("search", faults.silent, faults.silent)
+        run(test())
+        server.wait_closed()
+
+
+def test_a_connection_that_drips_without_end_counts_as_silent() -> None:
+    async def endless(exchange: Exchange) -> None:
+        await exchange.send(b"\x30\x82\x40\x00")
+        while not exchange.writer.is_closing():
+            await exchange.send(b"\0")
+            await asyncio.sleep(TIMEOUT / 20)
+
+    async def test() -> None:
+        async with connected(server, TIMEOUT) as connection:
+            with pytest.raises(DirectoryTimeout) as late:
+                await find(connection)
+            assert late.value.silent
+            assert connection.lost
+
+    with FakeLdap() as server:
+        server.fault("search", endless)
+        run(test())
+
+
+def test_a_server_heard_on_another_connection_is_not_silent_but_the_connection_is_given_up() -> None:
+    async def test() -> None:
+        pulse, connector = Pulse(), Connector.of(settings(server), TIMEOUT)
+        one, other = [await connector.connect(uri(server), lambda _: None, pulse, as_service=False) for _ in range(2)]
+        slow = find(one)
+        await come(server, "search")
+        await find(other)
+        with pytest.raises(DirectoryTimeout) as late:
+            await slow
+        assert not late.value.silent
+        assert (one.lost, other.lost) == (True, False)
+        other.close()
+
+    with FakeLdap() as server:
+        server.fault("search", faults.silent)
+        run(test())
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (faults.close, "the server closed the connection"),
+        (faults.cut(9), "the server closed the connection"),
+        (faults.raw(messages.GARBAGE), "not LDAP"),
+        (faults.raw(messages.HUGE_LENGTH), "2147483647 octets"),
+        (faults.raw(messages.disconnection(52, "going")), "the server ends the connection: going"),
+        (faults.raw(b"\x30\x03\x02\x01\x05"), "does not decode"),
+    ],
+)
+def test_what_breaks_the_connection_ends_all_requests_in_flight(fault: faults.Fault, text: str) -> None:
+    async def test() -> None:
+        lost: list[LdapConnection] = []
+        connector = Connector.of(settings(server), 5)
+        connection = await connector.connect(uri(server), lost.append, Pulse(), as_service=False)
+        asked = [find(connection)]
+        await come(server, "search")
+        asked.append(find(connection))
+        for each in asked:
+            with pytest.raises(ConnectionLost, match=text):
+                await each
+        assert lost == [connection]
+        with pytest.raises(ConnectionLost, match="the connection is closed"):
+            await find(connection)
+        connection.close()
+        assert lost == [connection]
+
+    with FakeLdap() as server:
+        server.fault("search", faults.silent, fault)
+        run(test())
+
+
+def test_messages_before_garbage_still_count() -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            assert (await find(connection)).entries == [PENGUIN]
+            assert connection.lost
+
+    with FakeLdap() as server:
+        server.fault("search", faults.followed_by(messages.GARBAGE))
+        run(test())
+
+
+def test_a_search_that_finds_too_many_entries_is_cut_and_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            everybody = request.search_template([people.PEOPLE], ["(mail=*)"], scope="sub", attributes=[])
+            answer = await future(wait(connection.ask(everybody, [])))
+            assert (len(answer.entries), answer.result.code) == (7, 4)
+            await come(server, "abandon")
+            assert (await find(connection)).entries == [PENGUIN]
+
+    monkeypatch.setattr(module, "MAX_ENTRIES", 7)
+    with FakeLdap(MANY) as server:
+        run(test())
+
+
+def test_references_are_bounded_like_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            answer = await find(connection)
+            assert (len(answer.references), answer.result.code) == (7, 4)
+
+    monkeypatch.setattr(module, "MAX_ENTRIES", 7)
+    with FakeLdap() as server:
+        server.table.references += ["ldap://elsewhere/"] * 20
+        run(test())
+
+
+def test_controls_and_extended_values_come_with_the_answer() -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            answer = await bind(connection)
+            assert (answer.result.code, answer.controls) == (49, {"1.2.3": b"x"})
+            who = await future(wait(connection.ask_once(lambda number: request.extended(number, request.WHO_AM_I))))
+            assert (who.extended_value, who.server) == (b"dn:", uri(server))
+
+    with FakeLdap() as server:
+        server.fault("bind", faults.result(49, controls={"1.2.3": b"x"}))
+        run(test())
+
+
+def test_a_fault_of_one_login_hurts_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    def fault(*_: Any) -> None:
+        raise RuntimeError("its text may hold a password")
+
+    async def test() -> None:
+        async with connected(server, TIMEOUT) as connection:
+            # The answers come in one segment: all of them in one call of data_received.
+            drive(wait(connection.ask(FIND, [b"u0"])), fault)
+            assert [dn for dn, _ in (await find(connection, b"u1")).entries]
+            assert not connection.lost
+            # When time is up ...
+            drive(wait(connection.ask(FIND, [b"u2"])), fault)
+            with pytest.raises(DirectoryTimeout):
+                await find(connection, b"u3")
+        async with connected(server) as connection:
+            # ... and when the connection is lost.
+            drive(wait(connection.ask(FIND, [b"u4"])), fault)
+            with pytest.raises(ConnectionLost):
+                await find(connection, b"u5")
+
+    def one_segment() -> list[faults.Fault]:
+        first: list[bytes] = []
+
+        async def keep(exchange: Exchange) -> None:
+            first.append(exchange.answer)
+
+        async def send(exchange: Exchange) -> None:
+            await exchange.send(first[0] + exchange.answer)
+
+        return [keep, send]
+
+    with FakeLdap(MANY) as server, caplog.at_level(logging.ERROR):
+        server.fault("search", *one_segment(), faults.silent, faults.silent, faults.silent, faults.close)
+        run(test())
+    assert caplog.text.count("internal error: RuntimeError at ") == 3
+    assert "password" not in caplog.text
+
+
+def test_a_request_of_values_that_make_none_sends_nothing() -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            with pytest.raises(request.UnencodableError):
+                connection.ask(request.simple_bind_template(), [b"", b"x"])
+            assert connection.pending == 0
+            assert (await find(connection)).entries == [PENGUIN]
+
+    with FakeLdap() as server:
+        run(test())
+        assert [each.operation for each in server.requests][:1] == ["search"]
+
+
+def test_the_message_ids_begin_anew_after_the_last() -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            connection._next_id = request.LAST_ID
+            for _ in range(2):
+                assert (await find(connection)).entries == [PENGUIN]
+
+    with FakeLdap() as server:
+        run(test())
+        asked = server.wait_for("search", 2)
+    assert [each.message_id for each in asked] == [request.LAST_ID, request.FIRST_ID]
+
+
+def test_a_flow_may_close_the_connection_while_answers_are_read() -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            reply: Reply[Answer] = connection.ask(FIND, [b"u0"])
+            drive(wait(reply), lambda *_: connection.close())
+            with pytest.raises(ConnectionLost, match="closed"):
+                await find(connection, b"u1")
+
+    with FakeLdap(MANY) as server:
+        server.fault("search", *faults.in_order(0, 1))
+        run(test())
+        server.wait_for("unbind")

@@ -1,0 +1,139 @@
+"""The gate: so many inside, the rest in order, and no flow pays for another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from pysaslauthd.directory.gate import Gate
+from pysaslauthd.errors import DirectoryTimeout
+from pysaslauthd.flow import Reply, future
+from pysaslauthd.flow import run as drive
+from rig.loop import run
+
+
+def test_the_gate_lets_in_as_many_as_its_limit_and_the_others_in_order() -> None:
+    async def test() -> None:
+        gate, came, go = Gate(2, 5), list[int](), [Reply[None]() for _ in range(5)]
+
+        async def flow(number: int) -> None:
+            await gate.enter()
+            came.append(number)
+            await go[number]
+            gate.leave()
+
+        done = [future(flow(number)) for number in range(5)]
+        assert (came, gate.inside) == ([0, 1], 2)
+        go[1].set(None)
+        assert (came, gate.inside) == ([0, 1, 2], 2)
+        go[2].set(None)
+        go[0].set(None)
+        assert came == [0, 1, 2, 3, 4]
+        for reply in go:
+            reply.set(None)
+        await asyncio.gather(*done)
+        assert gate.inside == 0
+
+    run(test())
+
+
+def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
+    async def test() -> None:
+        gate, came, first = Gate(1, 5), list[str](), Reply[None]()
+
+        async def flow(name: str, until: Reply[None] | None = None) -> None:
+            await gate.enter()
+            came.append(name)
+            if until is not None:
+                await until
+            else:
+                drive(late("newcomer after " + name), lambda *_: None)
+            gate.leave()
+
+        async def late(name: str) -> None:
+            await gate.enter()
+            came.append(name)
+            gate.leave()
+
+        done = [future(flow("first", first)), future(flow("second")), future(flow("third"))]
+        first.set(None)
+        await asyncio.gather(*done)
+        assert came == ["first", "second", "third", "newcomer after second", "newcomer after third"]
+        assert gate.inside == 0
+
+    run(test())
+
+
+def test_zero_sets_no_bound() -> None:
+    async def test() -> None:
+        gate = Gate(0, 5)
+        for _ in range(1000):
+            await future(gate.enter())
+        assert gate.inside == 1000
+
+    run(test())
+
+
+def test_thousands_that_leave_at_once_do_not_pile_up_on_the_stack() -> None:
+    async def test() -> None:
+        gate, go = Gate(1, 5), Reply[None]()
+
+        async def first() -> None:
+            await gate.enter()
+            await go
+            gate.leave()
+
+        async def flow() -> None:
+            await gate.enter()
+            gate.leave()
+
+        done = [future(first()), *(future(flow()) for _ in range(5000))]
+        go.set(None)
+        await asyncio.gather(*done)
+        assert gate.inside == 0
+
+    run(test())
+
+
+def test_who_has_waited_too_long_is_not_let_in() -> None:
+    async def test() -> None:
+        gate = Gate(1, 0.0)
+        await future(gate.enter())
+        waiting = [future(gate.enter()) for _ in range(3)]
+        await asyncio.sleep(0.001)  # the clock moves on
+        gate.leave()
+        for each in waiting:
+            with pytest.raises(DirectoryTimeout, match="no turn within 0 s"):
+                await each
+        assert gate.inside == 0
+        await future(gate.enter())
+
+    run(test())
+
+
+def test_a_fault_of_one_flow_hurts_neither_the_next_nor_the_one_that_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    def fault(*_: object) -> None:
+        raise RuntimeError("its text may hold a password")
+
+    async def test() -> None:
+        gate, came = Gate(1, 5), list[str]()
+
+        async def flow(name: str) -> None:
+            await gate.enter()
+            came.append(name)
+            gate.leave()
+
+        await future(gate.enter())
+        drive(flow("faulty"), fault)
+        other = future(flow("other"))
+        gate.leave()
+        await other
+        assert came == ["faulty", "other"]
+        assert gate.inside == 0
+
+    with caplog.at_level(logging.ERROR):
+        run(test())
+    assert "internal error: RuntimeError at " in caplog.text
+    assert "password" not in caplog.text
