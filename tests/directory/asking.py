@@ -10,7 +10,7 @@ from pysaslauthd.config import LdapSettings, ServerUri
 from pysaslauthd.config.uri import server_of
 from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.connection import LdapConnection, Pulse
-from pysaslauthd.directory.interface import Found, Query
+from pysaslauthd.directory.interface import Entry, Found, Query
 from pysaslauthd.directory.servers import Servers
 from pysaslauthd.directory.template import Template
 from pysaslauthd.flow import future
@@ -44,7 +44,7 @@ def who(login: str | bytes = people.PENGUIN) -> Identity:
 
 PENGUIN_DN = people.PENGUIN_DN.encode()
 PASSWORD = people.PENGUIN_PASSWORD.encode()
-PENGUIN = (PENGUIN_DN, {"userpassword": [PASSWORD]})
+PENGUIN = Entry(PENGUIN_DN, {"userpassword": [PASSWORD]})
 QUERY = query()
 
 
