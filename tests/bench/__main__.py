@@ -1,0 +1,120 @@
+"""The command that ``scripts/bench`` runs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from collections.abc import Sequence
+
+import click
+
+from bench import alone, peers, results, stages, work
+from bench.peers import Setting
+from bench.results import Results
+from bench.rounds import Plan, limits, measure
+from bench.sweeps import sweeps
+from bench.tools import Tools, compiled, missing
+from rig import Slapd
+
+FULL = Plan(rounds=5, seconds=3, delayed=4, held=11, grace=6)
+QUICK = Plan(rounds=3, seconds=0.3, delayed=1, held=1.5, grace=0.5)
+SELF_TEST = Plan(rounds=1, seconds=0.1, delayed=0.5, held=0.5, grace=0.5)
+PEOPLE = 5000
+WRONG = 5
+"""Per cent of logins with a wrong password."""
+_LARGE_DATABASE = "maxsize 1073741824"
+_FILES = 8192
+"""Descriptors for the held connections, here and in every daemon, which inherits the limit."""
+_SELF_TESTED = "cached-held,custom-64,custom-delayed,bind-1"
+_PROFILED = ("cached-64", "custom-64", "bind-64")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="Fewer and shorter rounds: about a minute.")
+@click.option("--self-test", is_flag=True, help="Some seconds that show only that all of it works.")
+@click.option("--memory", is_flag=True, help="Memory over 1,000,000 logins, in place of the comparison.")
+@click.option("--profile", is_flag=True, help="Where a login's time goes and how its cost grows, in place of it.")
+@click.option("--only", default="", metavar="WORK,...", help="Such as custom,bind-64.")
+@click.option("--rounds", type=click.IntRange(1), help=f"[default: {FULL.rounds}]")
+@click.option("--seconds", type=click.FloatRange(0.05), help=f"Of a daemon in a round.  [default: {FULL.seconds:g}]")
+@click.option("--write", is_flag=True, help="Write the results into docs/.")
+@click.pass_context
+def main(
+    context: click.Context,
+    *,
+    quick: bool,
+    self_test: bool,
+    memory: bool,
+    profile: bool,
+    only: str,
+    rounds: int | None,
+    seconds: float | None,
+    write: bool,
+) -> None:
+    """Measure this daemon beside the original saslauthd and Dovecot's auth.
+
+    The exit status is 1 where an aim is not met or a login failed, except of a self-test.
+    """
+    if memory and profile:
+        raise click.UsageError("--memory and --profile are runs of their own")
+    if lacking := missing():
+        raise click.ClickException(f"install the Debian packages {' '.join(lacking)}")
+    try:
+        rows = work.chosen(only or (_SELF_TESTED if self_test else ""))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    _allow_files()
+    plan = SELF_TEST if self_test else QUICK if quick else FULL
+    plan = plan._replace(rounds=rounds or plan.rounds, seconds=seconds or plan.seconds)
+    found: Results = results.load() if write else {}
+    found["machine"] = _machine()
+    people = work.MEMORY_PEOPLE if memory else 50 if self_test else PEOPLE
+    with compiled(people, WRONG) as tools, Slapd(users=people, extra=_LARGE_DATABASE if memory else "") as server:
+        if memory:
+            found["memory"] = {"people": people, **alone.memory(tools, server)._asdict()}
+        elif profile:
+            _profile(tools, server, rows, plan, found)
+        else:
+            _compare(tools, server, rows, plan, found)
+    click.echo(results.table(found))
+    click.echo(results.profiles(found))
+    if write:
+        results.write(found)
+    context.exit(0 if self_test or results.met(found) else 1)
+
+
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < _FILES:
+        if 0 <= hard < _FILES:
+            raise click.ClickException(f"{_FILES} open files are needed, and {hard} allowed (ulimit -Hn)")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, hard))
+
+
+def _compare(tools: Tools, server: Slapd, rows: Sequence[work.Row], plan: Plan, found: Results) -> None:
+    found["limits"] = limits(tools, server, min(plan.seconds, 2))
+    found["start_seconds"] = alone.start_seconds(f"{server.uri}/", plan.rounds)
+    kept = found.setdefault("rows", {})
+    for row, measured in measure(tools, server, rows, plan):
+        kept[row.key] = results.plain(measured)
+
+
+def _profile(tools: Tools, server: Slapd, rows: Sequence[work.Row], plan: Plan, found: Results) -> None:
+    kept = found.setdefault("profile", {})
+    for row in rows:
+        if row.key in _PROFILED:
+            with peers.ours(Setting(row.method, row.cached, f"{server.uri}/")) as (peer, _):
+                tools.load(peer.protocol, peer.socket, in_flight=16, logins=tools.people, wrong=0)
+                profile = stages.profile(tools, peer, row, max(1, 2 * plan.seconds))
+            kept[f"{row.title}, {row.in_flight} in flight"] = profile._asdict()
+    found["sweeps"] = sweeps(tools, server, plan.seconds)
+
+
+def _machine() -> str:
+    load = os.getloadavg()[0]
+    return f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} at the start of the last run."
+
+
+if __name__ == "__main__":
+    main(prog_name="scripts/bench")
