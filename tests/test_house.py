@@ -22,6 +22,7 @@ ROWS = {
     "__main__": 8,
     "cli": 7,
     "daemon": 6,
+    "inspection": 6,
     "server": 5,
     "mechanisms": 5,
     "auth": 4,
@@ -34,10 +35,12 @@ ROWS = {
     "log": 3,
     "systemd": 3,
     "detach": 3,
+    "privileges": 3,
     "config": 3,
     "errors": 2,
     "model": 1,
     "flow": 1,
+    "fingerprint": 1,
     "__init__": 0,
 }
 FENCES = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from pysaslauthd import __version__
-from pysaslauthd.cli import demo
+from pysaslauthd.cli import check, demo, explain
 
 _EXIT_FAILED = 1
 _EXIT_USAGE = 2
@@ -30,6 +30,10 @@ def _demo(*, keep: bool) -> int:
     not the expected one.
     """
     return demo.run(keep=keep)
+
+
+command.add_command(check.command)
+command.add_command(explain.command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,191 @@
+"""``pysaslauthctl explain``: one login, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pysaslauthd.cli.terminal import milliseconds, say
+from pysaslauthd.config import load
+from pysaslauthd.config.options import DaemonOptions
+from pysaslauthd.errors import ConfigError, StartError
+from pysaslauthd.inspection.explain import Explanation, explain
+from pysaslauthd.model import AuthRequest, Verdict
+from pysaslauthd.wire.mux import MAX_REQUEST
+
+EXIT_STATUS = {Verdict.ACCEPTED: 0, Verdict.REJECTED: 1, Verdict.UNAVAILABLE: 2}
+EXIT_CONFIG = 2
+
+_COLOURS = {Verdict.ACCEPTED: "green", Verdict.REJECTED: "red", Verdict.UNAVAILABLE: "yellow"}
+_ROW = "{:<10} {}"
+_STEP = "{:>10}  {}"
+
+
+def _only_stdin(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value not in (None, "-"):
+        raise click.BadParameter("a password here shows in the process list; give - and a line on standard input", ctx)
+    return value
+
+
+@click.command(
+    "explain",
+    epilog="Exit status: 0 where the login is accepted, 1 where it is rejected, 2 where that could not be found out: "
+    "no directory answers, or the configuration cannot be used.",
+)
+@click.argument("user")
+@click.option("-r", "--realm", default="", metavar="REALM", help="Realm.  [default: none]")
+@click.option("-s", "--service", default="imap", metavar="SERVICE", show_default=True, help="Service.")
+@click.option(
+    "-O",
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=DaemonOptions().config,
+    show_default=True,
+    help="Configuration file.",
+)
+@click.option(
+    "-p", "--password", metavar="-", callback=_only_stdin, help="Take the password from a line on standard input."
+)
+@click.option("--no-password", is_flag=True, help="Say what would become of the login with the right password.")
+@click.option("--append-realm", is_flag=True, help="Decide as a daemon that runs with -r.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    *,
+    user: str,
+    realm: str,
+    service: str,
+    config: Path,
+    password: str | None,
+    no_password: bool,
+    append_realm: bool,
+    as_json: bool,
+) -> int:
+    """Show what becomes of one login, and why; asks for the password.
+
+    Needs no daemon, and asks no cache. A wrong password counts at the directory as it would from the daemon.
+    """
+    if password and no_password:
+        raise click.UsageError("-p and --no-password exclude each other")
+    login, service_name, realm_name = map(os.fsencode, (user, service, realm))
+    try:
+        loaded = load(str(config.absolute()))
+        secret = b"" if no_password else _password(password)
+        request = AuthRequest(login, secret, service_name, realm_name)
+        explanation = asyncio.run(explain(loaded, request, checked=not no_password, append_realm=append_realm))
+    except (ConfigError, StartError) as error:
+        click.echo(f"pysaslauthctl: {error}", err=True)
+        return EXIT_CONFIG
+    if as_json:
+        click.echo(json.dumps(_object(explanation), indent=2))
+    else:
+        _show(explanation)
+    return EXIT_STATUS[explanation.outcome.verdict]
+
+
+def _password(given: str | None) -> bytes:
+    if given:
+        line = sys.stdin.buffer.readline(MAX_REQUEST + 1)
+        if len(line) > MAX_REQUEST:
+            raise click.UsageError(f"the password is longer than a request can be, {MAX_REQUEST} bytes")
+        return line.removesuffix(b"\n")
+    if not sys.stdin.isatty():
+        raise click.UsageError("no terminal to ask for the password on: give -p - or --no-password")
+    return os.fsencode(getpass.getpass())
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="backslashreplace")
+
+
+def _show(told: Explanation) -> None:
+    for name, value in _rows(told):
+        say(_ROW.format(name, value))
+    verdict = told.outcome.verdict
+    say(_ROW.format("verdict", _verdict(told)), fg=_COLOURS[verdict], bold=True)
+    for note in told.notes:
+        say(_ROW.format("note", note), fg="yellow")
+    say()
+    for took, what in _steps(told):
+        say(_STEP.format(milliseconds(took), what))
+
+
+def _rows(told: Explanation) -> Iterator[tuple[str, str]]:
+    identity = told.identity
+    yield "login", _text(identity.login)
+    yield "user", _text(identity.user)
+    yield "domain", f"{_text(identity.domain) or '(none)'}, from {told.domain_from}"
+    yield "realm", _text(identity.realm) or "(none)"
+    yield "service", _text(identity.service) or "(none)"
+    yield "method", told.method
+    for question in told.questions:
+        if question.what == "search":
+            yield "base", f"{_text(question.dn)} ({question.scope})"
+            yield "filter", _text(question.filter)
+    yield "entry", _text(told.entry) or "(none)"
+    if told.schemes:
+        yield "stored", ", ".join(told.schemes)
+    yield "account", told.account or "(not looked at)"
+    if told.group is not None:
+        yield "group", "a member" if told.group else "no member"
+
+
+def _verdict(told: Explanation) -> str:
+    outcome = told.outcome
+    text = f"{outcome.verdict.value}: {outcome.reason.value}"
+    if not told.checked and outcome.verdict is Verdict.ACCEPTED:
+        text = "accepted, if the password is right"
+    return text + (f", {outcome.detail}" if outcome.detail else "")
+
+
+def _steps(told: Explanation) -> Iterator[tuple[float, str]]:
+    connected: set[bool] = set()
+    for question in told.questions:
+        where = f"{_text(question.filter)} below {_text(question.dn)}" if question.filter else _text(question.dn)
+        binds = question.what == "bind"
+        # A connection for searches and one for binds; each is made when it is first needed.
+        how = "" if binds in connected else ", connecting included"
+        connected.add(binds)
+        yield (question.ended - question.began) * 1000, f"{question.what} {where}: {question.answer}{how}"
+        if told.comparing is not None and question.what == "search" and question is told.questions[0]:
+            yield told.comparing, f"the password compared with {', '.join(told.schemes)}"
+    yield told.milliseconds, "in all"
+
+
+def _object(told: Explanation) -> dict[str, Any]:
+    identity = told.identity
+    return {
+        "verdict": told.outcome.verdict.value,
+        "reason": told.outcome.reason.value,
+        "detail": told.outcome.detail,
+        "password_checked": told.checked,
+        "identity": {name: _text(value) for name, value in identity._asdict().items()},
+        "domain_from": told.domain_from,
+        "method": told.method,
+        "entry": _text(told.entry),
+        "schemes": list(told.schemes),
+        "account": told.account,
+        "group": told.group,
+        "comparing_milliseconds": None if told.comparing is None else round(told.comparing, 3),
+        "questions": [
+            {
+                "what": question.what,
+                "dn": _text(question.dn),
+                "scope": question.scope,
+                "filter": _text(question.filter),
+                "answer": question.answer,
+                "milliseconds": round((question.ended - question.began) * 1000, 3),
+            }
+            for question in told.questions
+        ],
+        "notes": list(told.notes),
+        "milliseconds": round(told.milliseconds, 3),
+    }

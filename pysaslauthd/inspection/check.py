@@ -1,0 +1,70 @@
+"""A configuration, walked step by step: the file, the socket, then each server as a login would go."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from pysaslauthd.config import LdapSettings
+from pysaslauthd.directory import ldif_file
+from pysaslauthd.directory.ldif import LdifDirectory
+from pysaslauthd.errors import ConfigError, StartError
+from pysaslauthd.inspection import server
+from pysaslauthd.inspection.questions import Questions
+from pysaslauthd.inspection.settings import configuration, socket
+from pysaslauthd.inspection.step import Finding, Result, Stage, Step, take
+
+
+async def check(config: Path, run_dir: Path) -> AsyncIterator[Step]:
+    """Every step, as it is taken. A server that fails does not keep the next from being looked at.
+
+    :param config: the configuration file.
+    :param run_dir: the folder of the mux socket.
+    """
+    loaded, steps = configuration(str(config))
+    for step in steps:
+        yield step
+    yield socket(run_dir)
+    if loaded is None:
+        yield Step(str(config), "servers", Result.SKIPPED, "the configuration cannot be used")
+        return
+    settings, deadline = loaded.settings, loaded.daemon.login_deadline
+    if settings.embedded:
+        async for step in _file(settings, deadline):
+            yield step
+        return
+    for each in settings.servers:
+        async for step in server.walk(each, settings, deadline):
+            yield step
+
+
+async def _file(settings: LdapSettings, deadline: float) -> AsyncIterator[Step]:
+    """The steps of an LDIF file."""
+    uri = settings.servers[0]
+
+    async def read() -> Finding:
+        try:
+            reading = ldif_file.read(uri.path)
+        except ConfigError as error:
+            return Finding(Result.ERROR, str(error), "mend the file")
+        text = f"{len(reading.content.entries)} entries"
+        if reading.exposed:
+            return Finding(Result.WARNING, f"{text}, with passwords that everybody can read", f"chmod o-r {uri.path}")
+        return Finding(Result.OK, text)
+
+    readable = False
+    async for step in take(uri.text, [Stage("file", read, deadline, advice="let the daemon's user read it")]):
+        readable = step.result is not Result.ERROR
+        yield step
+    if not readable:
+        return
+    try:
+        directory = LdifDirectory(uri.path)
+    except (ConfigError, StartError) as error:  # it has changed since
+        yield Step(uri.text, "file", Result.ERROR, str(error))
+        return
+    try:
+        async for step in take(uri.text, Questions(settings, directory).stages(deadline)):
+            yield step
+    finally:
+        await directory.stop()

@@ -1,0 +1,161 @@
+"""What becomes of one login, and why: decided by the daemon's own parts, looked over the shoulder."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from pysaslauthd.auth import Authenticator
+from pysaslauthd.config import AuthMethod, LdapSettings, Loaded
+from pysaslauthd.directory.interface import Directory
+from pysaslauthd.directory.ldif import LdifDirectory
+from pysaslauthd.directory.servers import Servers
+from pysaslauthd.inspection.observe import AnyPassword, ObservedDirectory, Question, scheme_of
+from pysaslauthd.mechanisms.ldap import LdapMechanism
+from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict
+
+_ACCOUNT = frozenset(
+    {
+        Reason.LOCKED,
+        Reason.TOO_MANY_TRIES,
+        Reason.EXPIRED,
+        Reason.MUST_CHANGE,
+        Reason.NOT_YET_VALID,
+        Reason.INACTIVE,
+    }
+)
+
+
+class Explanation(NamedTuple):
+    """A decided login. Holds no password, and no stored one.
+
+    ``domain_from`` says where the identity's domain came from. ``schemes`` are those of the stored passwords, as
+    found. ``account`` and ``group`` are None where the login did not get so far, or the configuration does not ask.
+    ``checked`` tells whether there was a password, ``comparing`` how many milliseconds comparing it with the stored
+    ones took, None where that was not done here. ``notes`` are what the daemon would have logged meanwhile.
+    """
+
+    identity: Identity
+    domain_from: str
+    method: str
+    entry: bytes
+    account: str | None
+    schemes: tuple[str, ...]
+    group: bool | None
+    checked: bool
+    comparing: float | None
+    outcome: Outcome
+    questions: tuple[Question, ...]
+    milliseconds: float
+    notes: tuple[str, ...]
+
+
+async def explain(
+    loaded: Loaded, request: AuthRequest, *, checked: bool = True, append_realm: bool = False
+) -> Explanation:
+    """Decide a login as the daemon would, without its cache.
+
+    :param checked: False: the request has no password, and is decided as if it had the right one.
+    :param append_realm: the daemon's ``-r``.
+    :raises ConfigError: a part refuses its settings.
+    :raises StartError: an LDIF file cannot be read.
+    """
+    settings = loaded.settings
+    notes = _Notes()
+    logger = logging.getLogger("pysaslauthd")
+    logger.addHandler(notes)
+    threads = ThreadPoolExecutor(1, "hash")
+    try:
+        observed = ObservedDirectory(_directory(settings, loaded.daemon.login_deadline))
+        directory: Directory = observed
+        if not checked:
+            request = request._replace(password=secrets.token_hex().encode())
+            directory = AnyPassword(observed, settings.password_attr, request.password)
+        reported: list[tuple[Identity, float]] = []
+        authenticator = Authenticator(
+            LdapMechanism(settings, directory, threads),
+            lambda _, identity, __, seconds: reported.append((identity, seconds)),
+            default_realm=settings.default_realm.encode(),
+            append_realm=append_realm,
+            deadline=loaded.daemon.login_deadline,
+        )
+        try:
+            outcome = await authenticator.decide(request)
+            decided, questions = time.perf_counter(), observed.questions
+        finally:
+            await observed.stop()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        logger.removeHandler(notes)
+    ((identity, seconds),) = reported
+    user = observed.user
+    stored = user.attributes.get(settings.password_attr.lower(), []) if user is not None else []
+    return Explanation(
+        identity=identity,
+        domain_from=_domain_from(request, identity),
+        method=settings.auth_method.value,
+        entry=outcome.dn or (user.dn if user is not None else b""),
+        account=_account(outcome, settings, checked=checked),
+        schemes=tuple(scheme_of(value)[0] for value in stored),
+        group=_group(outcome, settings),
+        checked=checked,
+        comparing=_comparing(questions, decided) if checked and stored else None,
+        outcome=outcome,
+        questions=questions,
+        milliseconds=seconds * 1000,
+        notes=tuple(notes.lines),
+    )
+
+
+def _directory(settings: LdapSettings, deadline: float) -> Directory:
+    if settings.embedded:
+        return LdifDirectory(settings.servers[0].path)
+    return Servers(settings, timeout=min(settings.timeout, deadline))
+
+
+def _domain_from(request: AuthRequest, identity: Identity) -> str:
+    if identity.login != request.login:
+        return "the realm, which -r appends to the login"
+    if b"@" in request.login:
+        return "the login, after its last @"
+    if request.realm:
+        return "the realm, as the login has no @"
+    if identity.realm:
+        return "ldap_default_realm, as the login has no @"
+    return "nowhere: the login has no @, there is no realm, and no ldap_default_realm"
+
+
+def _comparing(questions: Sequence[Question], decided: float) -> float:
+    """What passed between the answer that brought the stored passwords and whatever came next."""
+    first = next(number for number, question in enumerate(questions) if question.what == "search")
+    after = questions[first + 1].began if len(questions) > first + 1 else decided
+    return (after - questions[first].ended) * 1000
+
+
+def _account(outcome: Outcome, settings: LdapSettings, *, checked: bool) -> str | None:
+    if outcome.reason in _ACCOUNT:
+        return outcome.reason.value
+    if outcome.verdict is Verdict.ACCEPTED or outcome.reason is Reason.NOT_IN_GROUP:
+        return "usable" if checked or settings.auth_method is AuthMethod.CUSTOM else None
+    return None
+
+
+def _group(outcome: Outcome, settings: LdapSettings) -> bool | None:
+    if not settings.checks_group or (
+        outcome.verdict is not Verdict.ACCEPTED and outcome.reason is not Reason.NOT_IN_GROUP
+    ):
+        return None
+    return outcome.verdict is Verdict.ACCEPTED
+
+
+class _Notes(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())

@@ -1,0 +1,192 @@
+"""What is asked of a directory, LDAP servers or an LDIF file, on behalf of no user in particular."""
+
+from __future__ import annotations
+
+import re
+
+from pysaslauthd.config import AuthMethod, LdapSettings
+from pysaslauthd.directory.interface import Entry, Found, Query
+from pysaslauthd.directory.ldif import LdifDirectory
+from pysaslauthd.directory.servers import Servers
+from pysaslauthd.directory.template import Template
+from pysaslauthd.errors import DirectoryRefused
+from pysaslauthd.flow import future
+from pysaslauthd.inspection.step import Finding, Result, Stage
+from pysaslauthd.model import Identity
+
+SAMPLE = 10
+"""Users that are looked at: one alone may lack a password."""
+
+_NOBODY = Identity(b"", b"", b"", b"", b"")
+_NO_ATTRIBUTES = ("1.1",)
+"""RFC 4511 section 4.5.1.8: the DN alone."""
+_ASSERTION = re.compile(r"\(([A-Za-z][\w.;-]*)[~<>]?=([^()]*)\)")
+"""attribute=value: where the value holds a token, any value will do, so that no login need be known."""
+_ANY = Template.parse("(objectClass=*)")
+
+_NO_SUCH_OBJECT = 32
+_TOO_MANY = frozenset({3, 11, 53})
+"""timeLimitExceeded, adminLimitExceeded, unwillingToPerform: a directory that does not search for everybody."""
+
+
+class Questions:
+    """The questions to one directory, in the order in which one hangs on the other."""
+
+    def __init__(self, settings: LdapSettings, directory: Servers | LdifDirectory) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._users: list[Entry] = []
+
+    def stages(self, seconds: float) -> list[Stage]:
+        """The stages that the configuration makes necessary.
+
+        :param seconds: for each.
+        """
+        settings = self._settings
+        stages = []
+        if settings.auth_method is not AuthMethod.FASTBIND:
+            stages += [
+                Stage("filter", self._filter, seconds, needed=True),
+                Stage("search base", self._base, seconds, needed=True, advice="see ldap_search_base"),
+                Stage("users", self._sample, seconds, advice="see ldap_search_base, ldap_filter and ldap_scope"),
+            ]
+        if settings.auth_method is AuthMethod.CUSTOM:
+            stages.append(Stage("passwords", self._passwords, seconds))
+        if settings.checks_group:
+            work = self._group_filter if settings.group_match_method == "filter" else self._group
+            stages.append(Stage("group", work, seconds, advice="see the keys ldap_group_…"))
+        return stages
+
+    async def _filter(self) -> Finding:
+        try:
+            self._directory.prepare(self._query(self._settings.search_base, Template.parse(self._settings.filter)))
+        except ValueError as error:
+            return Finding(Result.ERROR, str(error), "mend ldap_filter")
+        return Finding(Result.OK, self._settings.filter)
+
+    async def _base(self) -> Finding:
+        base = self._settings.search_base
+        if Template.parse(base).tokens:
+            return _needs_login("ldap_search_base")
+        if await self._entry(base) is None:
+            return _no_entry(base)
+        return Finding(Result.OK, base or "the root")
+
+    async def _sample(self) -> Finding:
+        settings = self._settings
+        if Template.parse(settings.search_base).tokens:
+            return _needs_login("ldap_search_base")
+        attributes = [settings.password_attr] if settings.auth_method is AuthMethod.CUSTOM else []
+        anybody = _anybody(settings.filter)
+        try:
+            found = await self._search(
+                self._query(settings.search_base, Template.parse(anybody), settings.scope, *attributes, most=SAMPLE)
+            )
+        except DirectoryRefused as refused:
+            if refused.code not in _TOO_MANY:
+                raise
+            return Finding(Result.SKIPPED, f"the directory does not search for {anybody}: {refused}")
+        self._users = found.entries
+        if found.entries:
+            return Finding(Result.OK, f"found with {anybody}")
+        return Finding(
+            Result.ERROR,
+            f"nobody is found with {anybody}, so nobody can log in",
+            "mend ldap_search_base, ldap_filter or ldap_scope, or allow the service account to search for the filter's"
+            " attributes",
+        )
+
+    async def _passwords(self) -> Finding:
+        name = self._settings.password_attr
+        if not self._users:
+            return Finding(Result.SKIPPED, "no user to look at; pysaslauthctl explain USER looks at one")
+        having = sum(name.lower() in user.attributes for user in self._users)
+        if having:
+            return Finding(Result.OK, f"{name} can be read")
+        return Finding(
+            Result.ERROR,
+            f"{len(self._users)} users were looked at, and none shows {name}",
+            f"allow the service account to read {name}, or use ldap_auth_method: bind",
+        )
+
+    async def _group(self) -> Finding:
+        settings = self._settings
+        dn, name = settings.group_dn, settings.group_attr
+        if Template.parse(dn).tokens:
+            return _needs_login("ldap_group_dn")
+        entries = await self._entry(dn, name)
+        if entries is None:
+            return _no_entry(dn)
+        members = entries[0].attributes.get(name.lower(), []) if entries else []
+        if not members:
+            return Finding(
+                Result.WARNING,
+                f"{dn} shows no {name}: it has none, or the service account may not read it",
+                "log in as a member with pysaslauthctl explain USER; comparing needs a right of its own",
+            )
+        if not await future(self._directory.compare(dn.encode(), name, members[0])):
+            return Finding(
+                Result.ERROR,
+                f"{name} of {dn} can be read, but not compared, so nobody can log in",
+                f"allow the service account to compare {name}",
+            )
+        return Finding(Result.OK, f"{name} of {dn} can be compared")
+
+    async def _group_filter(self) -> Finding:
+        settings = self._settings
+        base = settings.group_search_base
+        try:
+            self._directory.prepare(self._query(base, Template.parse(settings.group_filter)))
+        except ValueError as error:
+            return Finding(Result.ERROR, str(error), "mend ldap_group_filter")
+        if Template.parse(base).tokens:
+            return _needs_login("ldap_group_search_base")
+        anybody = _anybody(settings.group_filter)
+        query = self._query(base, Template.parse(anybody), settings.group_scope, most=1)
+        if (await self._search(query)).entries:
+            return Finding(Result.OK, f"found with {anybody}")
+        return Finding(
+            Result.ERROR,
+            f"no group is found with {anybody}, so nobody can log in",
+            "mend ldap_group_filter or ldap_group_search_base, or allow the service account to search for the filter's"
+            " attributes",
+        )
+
+    async def _entry(self, dn: str, *attributes: str) -> list[Entry] | None:
+        """An entry, or nothing where it is there but not for the service account's eyes; None: there is none."""
+        try:
+            return (await self._search(self._query(dn, _ANY, "base", *attributes))).entries
+        except DirectoryRefused as refused:
+            if refused.code != _NO_SUCH_OBJECT:
+                raise
+            return None
+
+    def _query(self, base: str, filter_: Template, scope: str = "sub", *attributes: str, most: int = 0) -> Query:
+        settings = self._settings
+        return Query(
+            Template.parse(base),
+            filter_,
+            scope,
+            attributes or _NO_ATTRIBUTES,
+            size_limit=most,
+            time_limit=settings.time_limit,
+            deref=settings.deref,
+        )
+
+    async def _search(self, query: Query) -> Found:
+        return await future(self._directory.search(query, _NOBODY))
+
+
+def _no_entry(dn: str) -> Finding:
+    return Finding(
+        Result.ERROR, f"there is no {dn}, or none that the service account may see", "mend the DN, or allow search"
+    )
+
+
+def _needs_login(key: str) -> Finding:
+    return Finding(Result.SKIPPED, f"{key} hangs on the login; pysaslauthctl explain USER looks at one")
+
+
+def _anybody(filter_: str) -> str:
+    """The filter with every value that hangs on the login made a presence test."""
+    return _ASSERTION.sub(lambda match: f"({match[1]}=*)" if Template.parse(match[2]).tokens else match[0], filter_)

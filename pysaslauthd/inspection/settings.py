@@ -1,0 +1,79 @@
+"""The steps that ask nobody: the configuration file, and who can reach the socket."""
+
+from __future__ import annotations
+
+import grp
+import os
+import re
+import shlex
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pysaslauthd.config import Loaded, load
+from pysaslauthd.config.source import printable
+from pysaslauthd.errors import ConfigError
+from pysaslauthd.inspection.step import Result, Step
+
+
+def configuration(path: str) -> tuple[Loaded | None, list[Step]]:
+    """What a file says, None where it cannot be used, and the steps: one for each doubt."""
+    started = time.perf_counter()
+    try:
+        loaded = load(path)
+    except ConfigError as error:
+        took = (time.perf_counter() - started) * 1000
+        where = f"line {error.line}: " if error.line else ""
+        return None, [Step(path, error.key or "syntax", Result.ERROR, where + error.reason, milliseconds=took)]
+    took = (time.perf_counter() - started) * 1000
+    steps = [Step(path, "syntax", Result.OK, "every value can be used", milliseconds=took)]
+    steps += [_doubt(path, warning) for warning in loaded.warnings]
+    if not loaded.warnings:
+        steps.append(Step(path, "settings", Result.OK, "nothing to warn of"))
+    return loaded, steps
+
+
+def _doubt(path: str, warning: str) -> Step:
+    """A warning of the configuration, ``file:line: key: text``, as a step. The text says what to do."""
+    match = re.fullmatch(r"(?:(\d+):|) ?(?:(\w+): )?(.*)", warning.removeprefix(f"{printable(path)}:"), re.DOTALL)
+    line, key, text = match.groups() if match else ("", "", warning)
+    return Step(path, key or "syntax", Result.WARNING, f"line {line}: {text}" if line else text)
+
+
+def socket(run_dir: Path) -> Step:
+    """Whether every user of this machine can ask the mux socket, and so try passwords."""
+    path = run_dir / "mux"
+    subject, what = str(path), "who can ask"
+    try:
+        status = os.stat(path)
+        closed = next((folder for folder in _folders(path) if not os.stat(folder).st_mode & stat.S_IXOTH), None)
+    except FileNotFoundError:
+        return Step(subject, what, Result.SKIPPED, "it is not there: no daemon is running, or -m is another one")
+    except OSError as error:
+        return Step(subject, what, Result.SKIPPED, f"{error.strerror}; root can look")
+    if not stat.S_ISSOCK(status.st_mode):
+        return Step(subject, what, Result.ERROR, "it is not a socket", "remove it, and start the daemon again")
+    if closed is None and status.st_mode & stat.S_IWOTH:
+        folder = shlex.quote(str(run_dir))
+        return Step(
+            subject,
+            what,
+            Result.WARNING,
+            "every user of this machine: each can try passwords here",
+            f"give the folder to the mail server's group: chgrp sasl {folder} && chmod 710 {folder}",
+        )
+    keeper = closed or path
+    return Step(subject, what, Result.OK, f"its owner and group {_group(os.stat(keeper).st_gid)} ({keeper})")
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """The folders that must be passed to reach a file, as the kernel walks."""
+    yield from path.resolve().parents
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
