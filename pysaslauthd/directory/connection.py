@@ -20,7 +20,7 @@ from pysaslauthd.errors import ConnectionLost, DirectoryError, DirectoryRefused,
 from pysaslauthd.flow import Reply
 from pysaslauthd.wire.ldap import request, response
 from pysaslauthd.wire.ldap.request import RequestTemplate
-from pysaslauthd.wire.ldap.response import Response, Result
+from pysaslauthd.wire.ldap.response import Response, Result, SearchEntry
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ TRANSIENT = frozenset({51, 52})
 class Answer(NamedTuple):
     """All that came for one request, and from whom.
 
-    ``entries`` are a search's, DN and attributes. Each of its ``references`` is one search result reference:
+    ``entries`` are a search's. Each of its ``references`` is one search result reference:
     URIs of which any one will do (RFC 4511 section 4.5.3).
     """
 
     server: ServerUri
     result: Result
     controls: dict[str, bytes]
-    entries: list[tuple[bytes, dict[str, list[bytes]]]]
+    entries: list[SearchEntry]
     references: list[tuple[str, ...]]
     extended_value: bytes
 
@@ -67,7 +67,7 @@ class _Operation:
     def __init__(self, asked: float) -> None:
         self.reply: Reply[Answer] = Reply()
         self.asked = asked
-        self.entries: list[tuple[bytes, dict[str, list[bytes]]]] = []
+        self.entries: list[SearchEntry] = []
         self.references: list[tuple[str, ...]] = []
 
 

@@ -7,13 +7,15 @@ from typing import NamedTuple, Protocol
 
 from pysaslauthd.directory.template import Template
 from pysaslauthd.model import Identity
+from pysaslauthd.wire.ldap.request import Control
 
 
 class Entry(NamedTuple):
-    """One entry of a search result: its DN, and its attributes' values by lower-case name."""
+    """One entry of a search result: its DN, its attributes' values by lower-case name, control values by OID."""
 
     dn: bytes
     attributes: dict[str, list[bytes]]
+    controls: dict[str, bytes] = {}  # noqa: RUF012 - never changed
 
 
 class Found(NamedTuple):
@@ -57,6 +59,8 @@ class Query:
     time_limit: int = 0
     deref: str = "never"
     """``never``, ``search``, ``find`` or ``always``."""
+    controls: tuple[Control, ...] = ()
+    """Sent along; a directory that does not know them leaves them aside."""
 
 
 class Directory(Protocol):

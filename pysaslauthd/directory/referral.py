@@ -222,4 +222,5 @@ def _template(search: Search) -> RequestTemplate:
         deref=query.deref,
         size_limit=query.size_limit,
         time_limit=query.time_limit,
+        controls=query.controls,
     )

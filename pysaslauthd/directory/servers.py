@@ -55,8 +55,8 @@ class Servers:
         self._attempts = 2 if settings.restart else 1
         self._searching = Gate(MAX_SEARCHES, timeout)
         self._binding = Gate(binds, timeout)
-        controls = [Control(request.PASSWORD_POLICY)] if settings.version == 3 else []
-        self._simple_bind = request.simple_bind_template(settings.version, controls)
+        self._policy = [Control(request.PASSWORD_POLICY)] if settings.version == 3 else []
+        self._simple_bind = request.simple_bind_template(settings.version, self._policy)
         self._queries: dict[Query, RequestTemplate] = {}
         self._compares: dict[str, RequestTemplate] = {}
 
@@ -124,7 +124,9 @@ class Servers:
         credentials = b"\0".join([b"", authcid, password])
 
         async def ask(connection: LdapConnection) -> Bound:
-            bound = _bound(await connection.ask_once(lambda number: request.sasl_bind(number, "PLAIN", credentials)))
+            bound = _bound(
+                await connection.ask_once(lambda number: request.sasl_bind(number, "PLAIN", credentials, self._policy))
+            )
             if bound.code == SUCCESS:
                 who = await connection.ask_once(lambda number: request.extended(number, request.WHO_AM_I))
                 if who.result.code == SUCCESS:
@@ -208,6 +210,7 @@ class Servers:
             deref=query.deref,
             size_limit=query.size_limit,
             time_limit=query.time_limit,
+            controls=query.controls,
         )
         self._queries[query] = template
         return template

@@ -55,7 +55,7 @@ def test_answers_find_their_requests_in_any_order(order: Sequence[int]) -> None:
             asked = [find(connection, b"u%d" % number) for number in range(5)]
             assert connection.pending == 5
             for number, answer in enumerate(await asyncio.gather(*asked)):
-                assert [values["userpassword"] for _, values in answer.entries] == [[b"p%d" % number]]
+                assert [values["userpassword"] for _, values, _ in answer.entries] == [[b"p%d" % number]]
             assert connection.pending == 0
 
     with FakeLdap(MANY) as server:
@@ -91,7 +91,7 @@ def test_a_long_answer_in_pieces_is_whole() -> None:
 
     async def test() -> None:
         async with connected(server) as connection:
-            assert (await find(connection)).entries == [(PENGUIN_DN, {"userpassword": [photo]})]
+            assert (await find(connection)).entries == [(PENGUIN_DN, {"userpassword": [photo]}, {})]
 
     entries = {**PEOPLE, people.PENGUIN_DN: {"mail": [people.PENGUIN.encode()], "userPassword": [photo]}}
     with FakeLdap(entries) as server:
@@ -291,7 +291,7 @@ def test_a_fault_of_one_login_hurts_no_other(caplog: pytest.LogCaptureFixture) -
         async with connected(server, TIMEOUT) as connection:
             # The answers come in one segment: all of them in one call of data_received.
             drive(wait(connection.ask(FIND, [b"u0"])), fault)
-            assert [dn for dn, _ in (await find(connection, b"u1")).entries]
+            assert [dn for dn, _, _ in (await find(connection, b"u1")).entries]
             assert not connection.lost
             # When time is up ...
             drive(wait(connection.ask(FIND, [b"u2"])), fault)

@@ -205,9 +205,9 @@ def anonymous_bind(message_id: int, version: int = 3) -> bytes:
     return _encode(bind_operation(version, ANONYMOUS), message_id)
 
 
-def sasl_bind(message_id: int, mechanism: str, credentials: bytes | None) -> bytes:
+def sasl_bind(message_id: int, mechanism: str, credentials: bytes | None, controls: Sequence[Control] = ()) -> bytes:
     """A SASL bind of one step (RFC 4513 section 5.2): EXTERNAL or PLAIN."""
-    return _encode(bind_operation(3, SASL, "", None, mechanism, credentials), message_id)
+    return _encode(bind_operation(3, SASL, "", None, mechanism, credentials), message_id, controls)
 
 
 def extended(message_id: int, oid: str) -> bytes:

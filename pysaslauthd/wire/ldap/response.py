@@ -38,6 +38,10 @@ class Response(NamedTuple):
     controls: Any
 
 
+SearchEntry = tuple[bytes, dict[str, list[bytes]], dict[str, bytes]]
+"""A DN, the attributes' values by lower-case name, the control values by OID."""
+
+
 class Result(NamedTuple):
     """An LDAPResult (RFC 4511 section 4.1.9)."""
 
@@ -147,8 +151,8 @@ def _decode_referral(message: bytes, cause: Exception) -> Response:
     return Response(number, kind, payload, None)
 
 
-def entry(response: Response) -> tuple[bytes, dict[str, list[bytes]]]:
-    """DN and attributes of a search result entry (RFC 4511 section 4.5.2), the names in lower case.
+def entry(response: Response) -> SearchEntry:
+    """DN, attributes and controls of a search result entry (RFC 4511 section 4.5.2).
 
     :raises ProtocolError: it is malformed.
     """
@@ -158,7 +162,7 @@ def entry(response: Response) -> tuple[bytes, dict[str, list[bytes]]]:
         for attribute in listed[3]:
             name, values = attribute[3]
             attributes[name[3].decode().lower()] = [_octets(value) for value in values[3]]
-        return _octets(dn), attributes
+        return _octets(dn), attributes, controls(response) if response.controls else {}
     except (ValueError, TypeError, IndexError, AttributeError) as error:
         raise ProtocolError("a search entry that does not decode") from error
 

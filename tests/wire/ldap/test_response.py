@@ -94,7 +94,7 @@ def test_an_entry_is_read() -> None:
     decoded = response.decode(ENTRY)
     assert (decoded.message_id, decoded.operation) == (ID, response.SEARCH_ENTRY)
     attributes = {"userpassword": [b"{SSHA}x", b"\xff\0"], "mail": [], "cn;lang-de": [b"P"]}
-    assert response.entry(decoded) == (DN.encode(), attributes)
+    assert response.entry(decoded) == (DN.encode(), attributes, {})
     assert response.entry(response.decode(LONG_ENTRY))[1] == {"jpegphoto": [bytes(70_000)]}
 
 
@@ -156,8 +156,9 @@ def typed(value: object) -> bool:
     match value:
         case Result(code, message, referrals):
             return type(code) is int and type(message) is str and all(type(uri) is str for uri in referrals)
-        case (dn, dict() as attributes):
-            return type(dn) is bytes and all(type(v) is bytes for values in attributes.values() for v in values)
+        case (dn, dict() as attributes, dict() as held):
+            plain = all(type(v) is bytes for values in attributes.values() for v in values)
+            return type(dn) is bytes and plain and typed(held)
         case dict():
             return all(type(oid) is str and type(content) is bytes for oid, content in value.items())
         case tuple():
