@@ -60,12 +60,19 @@ class StoredPasswordError(PysaslauthdError):
 
     :param reason: the outcome's reason (unknown scheme, malformed value, too costly, no support).
     :param scheme: the scheme's name as found, upper case, without braces; never any of the value.
+    :param hint: what to do, where that is known.
     """
 
-    def __init__(self, reason: Reason, scheme: str) -> None:
+    def __init__(self, reason: Reason, scheme: str, hint: str = "") -> None:
         self.reason = reason
         self.scheme = scheme
-        super().__init__(f"{reason.value}: {{{scheme}}}")
+        self.hint = hint
+        super().__init__(f"{reason.value}: {{{scheme}}}" + (f", {hint}" if hint else ""))
+
+    @property
+    def detail(self) -> str:
+        """Scheme and hint, for an outcome's detail."""
+        return f"scheme {self.scheme}" + (f", {self.hint}" if self.hint else "")
 
 
 class DirectoryError(PysaslauthdError):

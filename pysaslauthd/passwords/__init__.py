@@ -81,7 +81,7 @@ def _clear(scheme: str, value: bytes) -> Check:
 
 def _pass_through(scheme: str, _: bytes) -> Check:
     """{SASL}user: the directory would ask saslauthd, which would ask the directory."""
-    raise unsupported(scheme)
+    raise unsupported(scheme, "it would ask saslauthd in turn; use ldap_auth_method: bind against another server")
 
 
 _SCHEMES: dict[bytes, tuple[str, Scheme]] = {

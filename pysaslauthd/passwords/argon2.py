@@ -68,6 +68,6 @@ def read(scheme: str, value: bytes) -> Check:
         return BEYOND
     verifier = _verifier()
     if verifier is None:
-        raise unsupported(scheme)
+        raise unsupported(scheme, "needs argon2-cffi (pip install pysaslauthd[argon2])")
     variant = match[1]
     return _MS * memory * passes, lambda password: verifier(value, password, variant)

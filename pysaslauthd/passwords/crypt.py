@@ -169,13 +169,13 @@ def read(scheme: str, value: bytes) -> Check:
     found = _IDENTIFIER.match(value)
     method = _METHODS.get(found[0] if found else b"")
     if method is None or _hash is None:
-        raise unsupported(scheme)
+        raise unsupported(scheme, "no method of crypt(3) here" if _hash else "libcrypt is not installed")
     match = method.pattern.fullmatch(value)
     if match is None:
         raise malformed(scheme)
     function = _hash
     if not _knows(function, method.probe):
-        raise unsupported(scheme)
+        raise unsupported(scheme, "this system's libcrypt does not know the method")
 
     def verify(password: bytes) -> bool:
         # crypt(3) takes a C string: it would check what stands before the NUL alone.

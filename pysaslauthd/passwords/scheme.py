@@ -40,9 +40,9 @@ def malformed(scheme: str) -> StoredPasswordError:
     return StoredPasswordError(Reason.MALFORMED_HASH, scheme)
 
 
-def unsupported(scheme: str) -> StoredPasswordError:
-    """The error of a value that a library or its version cannot check here."""
-    return StoredPasswordError(Reason.HASH_UNSUPPORTED, scheme)
+def unsupported(scheme: str, hint: str) -> StoredPasswordError:
+    """The error of a value that a library or its version cannot check here; ``hint`` says what to do."""
+    return StoredPasswordError(Reason.HASH_UNSUPPORTED, scheme, hint)
 
 
 def decode(text: bytes) -> bytes:

@@ -83,7 +83,10 @@ def test_without_argon2_cffi_the_scheme_is_unsupported(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "argon2.low_level", None)
     argon2._verifier.cache_clear()
     try:
-        assert reason(STORED) is Reason.HASH_UNSUPPORTED
+        with pytest.raises(StoredPasswordError) as caught:
+            parse(STORED)
+        assert caught.value.reason is Reason.HASH_UNSUPPORTED
+        assert caught.value.detail == "scheme ARGON2, needs argon2-cffi (pip install pysaslauthd[argon2])"
         assert reason(b"{ARGON2}x") is Reason.MALFORMED_HASH
     finally:
         argon2._verifier.cache_clear()
