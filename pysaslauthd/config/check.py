@@ -117,12 +117,12 @@ def _settle_group(settings: LdapSettings, source: Source) -> LdapSettings:
     if settings.auth_method is AuthMethod.FASTBIND and not settings.bind_dn and not settings.use_sasl:
         name = "ldap_group_dn" if settings.group_dn else "ldap_group_filter"
         source.warn(name, "the group is read anonymously, not as the user; the service account is ldap_bind_dn")
-    if settings.group_match_method == "attr":
+    if settings.group_match_method != "filter":
         if not settings.group_dn:
             raise source.error(
                 "ldap_group_filter", "needs ldap_group_match_method: filter; as it stands nobody could be in the group"
             )
-        return settings
+        return _settle_memberof(settings, source) if settings.group_match_method == "memberof" else settings
     if not settings.group_filter:
         raise source.error("ldap_group_match_method", "filter needs ldap_group_filter; there is nothing to search with")
     group_filter = _enclosed(settings.group_filter, "ldap_group_filter", source)
@@ -130,6 +130,17 @@ def _settle_group(settings: LdapSettings, source: Source) -> LdapSettings:
     if not {"D", "u", "U"} & {*tokens_of(group_filter), *tokens_of(base)}:
         source.warn("ldap_group_filter", "none of %D, %u, %U: it asks the same of every user")
     return replace(settings, group_filter=group_filter, group_search_base=base)
+
+
+def _settle_memberof(settings: LdapSettings, source: Source) -> LdapSettings:
+    if settings.auth_method is AuthMethod.FASTBIND:
+        raise source.error(
+            "ldap_group_match_method",
+            "memberof needs the user's entry, which fastbind does not read; use attr or filter",
+        )
+    if "D" in tokens_of(settings.group_dn):
+        source.warn("ldap_group_dn", "%D is the user's own DN, no group's")
+    return settings if "ldap_group_attr" in source.lines else replace(settings, group_attr="memberOf")
 
 
 def _check_tls(settings: LdapSettings, source: Source) -> None:
@@ -211,10 +222,26 @@ _NO_EFFECT = (
         "only custom compares passwords",
         lambda s: s.auth_method is not AuthMethod.CUSTOM,
     ),
+    _NoEffect(("ldap_account_state",), "fastbind reads no entry; the server alone decides", _fastbind),
+    _NoEffect(
+        ("ldap_must_change",),
+        "a bind to an LDIF file does not tell of it",
+        lambda s: s.embedded and (_fastbind(s) or not s.account_state),
+    ),
+    _NoEffect(
+        ("ldap_must_change",),
+        "custom does not look for it where ldap_account_state is off",
+        lambda s: s.auth_method is AuthMethod.CUSTOM and not s.account_state,
+    ),
     _NoEffect(
         ("ldap_group_attr", "ldap_group_match_method", "ldap_group_search_base", "ldap_group_scope"),
         "no group is checked without ldap_group_dn or ldap_group_filter",
         lambda s: not s.checks_group,
+    ),
+    _NoEffect(
+        _GROUP_SEARCH_KEYS,
+        "ldap_group_match_method is memberof",
+        lambda s: s.checks_group and s.group_match_method == "memberof",
     ),
     _NoEffect(_GROUP_SEARCH_KEYS, "ldap_group_match_method is attr", lambda s: not _searches_group(s)),
     _NoEffect(("ldap_group_dn", "ldap_group_attr"), "ldap_group_match_method is filter", _searches_group),

@@ -26,7 +26,8 @@ from pysaslauthd.config.uri import SERVERS, ServerUri
 
 Scope = Literal["sub", "one", "base"]
 Deref = Literal["search", "find", "always", "never"]
-GroupMatch = Literal["attr", "filter"]
+GroupMatch = Literal["attr", "filter", "memberof"]
+MustChange = Literal["refuse", "accept"]
 
 _MAX_INT = 2**31 - 1
 """maxInt of RFC 4511 section 4.1.1."""
@@ -85,6 +86,17 @@ class LdapSettings:
         "The time that checking one stored hash may cost; a hash with more rounds is not tried.",
         unit="milliseconds",
     )
+    account_state: bool = key(
+        SWITCH,
+        "yes",
+        "Whether custom refuses locked, expired and not yet valid accounts as a bind would, and custom and bind those"
+        " whose shadowExpire is over.",
+    )
+    must_change: MustChange = key(
+        choice("refuse", "accept"),
+        "refuse",
+        "What becomes of a right password that its owner must change before anything else.",
+    )
     default_realm: str = key(TEXT, "", "The realm of a request that names none.", aliases=("ldap_default_domain",))
     size_limit: int = key(
         integer(0, _MAX_INT), "1", "The most entries the search for the user may return; 0 sets no limit."
@@ -119,13 +131,20 @@ class LdapSettings:
         TEXT, "", "The SASL realm of the service account; PLAIN and EXTERNAL have none.", aliases=("ldap_sasl_realm",)
     )
     sasl_secprops: str = key(TEXT, "", "Security properties that the SASL mechanism must have, by commas.")
-    group_dn: str = key(TEMPLATE, "", "The group that the user must be in, where ldap_group_match_method is attr.")
-    group_attr: str = key(ATTRIBUTE, "uniqueMember", "The attribute of the group that holds its members' DNs.")
+    group_dn: str = key(
+        TEMPLATE, "", "The group that the user must be in, where ldap_group_match_method is attr or memberof."
+    )
+    group_attr: str = key(
+        ATTRIBUTE,
+        "uniqueMember",
+        "The attribute of the group that holds its members' DNs; for memberof, the attribute of the user that holds"
+        " the groups' DNs, by default memberOf.",
+    )
     group_match_method: GroupMatch = key(
-        choice("attr", "filter"),
+        choice("attr", "filter", "memberof"),
         "attr",
         "How membership is checked: attr compares ldap_group_attr of ldap_group_dn with the user's DN, filter"
-        " searches with ldap_group_filter.",
+        " searches with ldap_group_filter, memberof looks for ldap_group_dn in the user's own entry.",
     )
     group_filter: str = key(
         TEMPLATE, "", "The filter that finds a group of the user, where ldap_group_match_method is filter."

@@ -1,22 +1,23 @@
-"""The mechanism ``ldap``: bind, custom and fastbind, and the group check after them."""
+"""The mechanism ``ldap``: bind, custom and fastbind, and what is looked at after the password."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from pysaslauthd import passwords
 from pysaslauthd.config import AuthMethod, LdapSettings
-from pysaslauthd.directory.interface import Directory, Entry, Query
+from pysaslauthd.directory.interface import Directory, Entry, Found
 from pysaslauthd.directory.template import Template, escape_dn
-from pysaslauthd.errors import DirectoryError, StoredPasswordError
+from pysaslauthd.errors import DirectoryError, DirectoryRefused, ProtocolError, StoredPasswordError
 from pysaslauthd.flow import from_future
-from pysaslauthd.mechanisms import verdict
+from pysaslauthd.mechanisms import state, verdict
+from pysaslauthd.mechanisms.group import Group
+from pysaslauthd.mechanisms.user import INSUFFICIENT_ACCESS_RIGHTS, user_query
 from pysaslauthd.model import Identity, Outcome, Reason, Verdict
-
-_NO_ATTRIBUTES = ("1.1",)
-"""RFC 4511 section 4.5.1.8: the DN alone."""
 
 
 class LdapMechanism:
@@ -24,53 +25,46 @@ class LdapMechanism:
 
     :param directory: LDAP servers or an LDIF file.
     :param threads: where password hashes that take long are checked.
+    :param clock: seconds since 1970, for what expires.
     """
 
-    def __init__(self, settings: LdapSettings, directory: Directory, threads: Executor) -> None:
+    def __init__(
+        self,
+        settings: LdapSettings,
+        directory: Directory,
+        threads: Executor,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._directory = directory
         self._threads = threads
+        self._clock = clock
         self._hash_limit = settings.hash_limit
         self._password_attribute = settings.password_attr.lower()
+        self._accepts_must_change = settings.must_change == "accept"
         self._filter = Template.parse(settings.filter)
         self._sasl_plain = settings.use_sasl and settings.mech == "PLAIN"
-        custom = settings.auth_method is AuthMethod.CUSTOM
-        self._user = Query(
-            Template.parse(settings.search_base),
-            self._filter,
-            settings.scope,
-            (settings.password_attr,) if custom else _NO_ATTRIBUTES,
-            size_limit=settings.size_limit,
-            time_limit=settings.time_limit,
-            deref=settings.deref,
-        )
+        self._user = user_query(settings)
+        self._without_controls = replace(self._user, controls=())
+        self._refusal: Callable[[Entry, float], state.Refusal | None] | None = None
+        if settings.account_state:
+            # A file's own bind knows of nsAccountLock alone.
+            whole = settings.auth_method is AuthMethod.CUSTOM or settings.embedded
+            self._refusal = state.refusal if whole else state.expired_shadow
+        self._group = Group.of(settings, directory)
         self._method = {
             AuthMethod.BIND: self._bind,
             AuthMethod.CUSTOM: self._custom,
             AuthMethod.FASTBIND: self._fastbind,
         }[settings.auth_method]
+
         used = [self._filter]
         if settings.auth_method is not AuthMethod.FASTBIND:
             used.append(self._user.base)
         elif self._sasl_plain:
             used = [Template.parse("%u%r")]
-
-        self._group_dn: Template | None = None
-        self._group_attribute = settings.group_attr
-        self._group: Query | None = None
-        if settings.group_match_method == "filter" and settings.group_filter:
-            self._group = Query(
-                Template.parse(settings.group_search_base),
-                Template.parse(settings.group_filter),
-                settings.group_scope,
-                _NO_ATTRIBUTES,
-                size_limit=1,  # one is enough
-                time_limit=settings.time_limit,
-                deref=settings.deref,
-            )
-            used += self._group.base, self._group.filter
-        elif settings.group_match_method == "attr" and settings.group_dn:
-            self._group_dn = Template.parse(settings.group_dn)
-            used.append(self._group_dn)
+        if self._group is not None:
+            used += self._group.templates
         tokens = sorted({token for template in used for token in template.tokens} - {"D"})
         self._key = Template(("",) * (len(tokens) + 1), tuple(tokens))
 
@@ -85,12 +79,11 @@ class LdapMechanism:
     async def check(self, identity: Identity, password: bytes) -> Outcome:
         """Ask the directory about a login whose password is not empty. A flow; never raises a DirectoryError."""
         try:
-            outcome = await self._method(identity, password)
-            if outcome.verdict is Verdict.ACCEPTED and (self._group or self._group_dn):
-                outcome = await self._in_group(identity, outcome)
+            return await self._method(identity, password)
         except DirectoryError as error:
             return verdict.of_error(error)
-        return outcome
+        except ProtocolError as error:
+            return Outcome(Reason.DIRECTORY_REFUSED, str(error))
 
     # -- the methods
 
@@ -102,14 +95,15 @@ class LdapMechanism:
         stored = found.attributes.get(self._password_attribute)
         if not stored:
             return Outcome(Reason.NO_PASSWORD, "none stored, or none that the service account may read", found.dn)
-        return await self._compare(stored, password, found.dn)
+        return await self._settle(identity, await self._compare(stored, password, found.dn), found)
 
     async def _bind(self, identity: Identity, password: bytes) -> Outcome:
         """Find the entry, bind as it."""
         found = await self._find(identity)
         if isinstance(found, Outcome):
             return found
-        return verdict.of_bind(await self._directory.bind(found.dn, password))._replace(dn=found.dn)
+        outcome = verdict.of_bind(await self._directory.bind(found.dn, password))
+        return await self._settle(identity, outcome._replace(dn=found.dn), found)
 
     async def _fastbind(self, identity: Identity, password: bytes) -> Outcome:
         """Bind as the DN that the filter makes, or by SASL as the login; no search."""
@@ -117,21 +111,39 @@ class LdapMechanism:
             realm = identity.realm
             authcid = identity.login if b"@" in identity.login or not realm else identity.login + b"@" + realm
             bound = await self._directory.bind_plain(authcid, password)
-            return verdict.of_bind(bound)._replace(dn=bound.authzid.removeprefix(b"dn:"))
-        dn = self._filter.expand(identity, escape_dn)
-        return verdict.of_bind(await self._directory.bind(dn, password))._replace(dn=dn)
+            dn = bound.authzid.removeprefix(b"dn:")
+        else:
+            dn = self._filter.expand(identity, escape_dn)
+            bound = await self._directory.bind(dn, password)
+        return await self._settle(identity, verdict.of_bind(bound)._replace(dn=dn), None)
 
     # -- their parts
 
     async def _find(self, identity: Identity) -> Entry | Outcome:
         """The user's one entry, or why there is none."""
-        entries, more, references = await self._directory.search(self._user, identity)
+        entries, more, references = await self._search(identity)
         if len(entries) == 1 and not more:
-            return entries[0]
+            entry = entries[0]
+            if "aliasedobjectname" in entry.attributes:
+                return Outcome(Reason.UNKNOWN_USER, "only an alias, which ldap_deref leaves as it is", entry.dn)
+            return entry
         if entries or more:
-            return Outcome(Reason.AMBIGUOUS_USER, "several entries match ldap_filter")
+            beyond = ", more than ldap_size_limit lets through" if more else ""
+            return Outcome(Reason.AMBIGUOUS_USER, f"several entries match ldap_filter{beyond}")
         detail = f"no entry, but {references} referrals that are not followed" if references else ""
         return Outcome(Reason.UNKNOWN_USER, detail)
+
+    async def _search(self, identity: Identity) -> Found:
+        asked = self._user
+        try:
+            return await self._directory.search(asked, identity)
+        except DirectoryRefused as refused:
+            # 389 DS refuses the search to who may not use the control, though it is not critical.
+            if refused.code != INSUFFICIENT_ACCESS_RIGHTS or not asked.controls:
+                raise
+        found = await self._directory.search(self._without_controls, identity)
+        self._user = self._without_controls  # the control was to blame, then
+        return found
 
     async def _compare(self, stored: Sequence[bytes], password: bytes, dn: bytes) -> Outcome:
         """The password against each stored value; what could not be checked is told apart from a mismatch."""
@@ -153,18 +165,22 @@ class LdapMechanism:
             mismatch.append(parsed.scheme)
         for failure in unchecked:  # it might have matched, had it been checked
             if failure.reason.verdict is Verdict.UNAVAILABLE:
-                return Outcome(failure.reason, f"scheme {failure.scheme}", dn)
+                return Outcome(failure.reason, failure.detail, dn)
         if mismatch:
             return Outcome(Reason.WRONG_PASSWORD, f"scheme {' '.join(mismatch)}", dn)
-        return Outcome(unchecked[0].reason, f"scheme {unchecked[0].scheme}", dn)
+        return Outcome(unchecked[0].reason, unchecked[0].detail, dn)
 
-    async def _in_group(self, identity: Identity, outcome: Outcome) -> Outcome:
-        """The accepted login's outcome, or that the user is not in the group. Asked as the service account."""
-        if self._group is not None:
-            member = bool((await self._directory.search(self._group, identity, outcome.dn)).entries)
-        elif self._group_dn is not None:
-            group = self._group_dn.expand(identity, escape_dn)
-            member = await self._directory.compare(group, self._group_attribute, outcome.dn)
-        else:
-            return outcome
-        return outcome if member else outcome._replace(reason=Reason.NOT_IN_GROUP)
+    async def _settle(self, identity: Identity, outcome: Outcome, entry: Entry | None) -> Outcome:
+        """What becomes of a right password: the account's state, then the group.
+
+        Only then, so that nobody learns either by guessing.
+        """
+        if outcome.verdict is Verdict.ACCEPTED and entry is not None and self._refusal is not None:
+            refusal = self._refusal(entry, self._clock())
+            if refusal is not None:
+                outcome = outcome._replace(reason=refusal.reason, detail=refusal.detail)
+        if outcome.reason is Reason.MUST_CHANGE and self._accepts_must_change:
+            outcome = outcome._replace(reason=Reason.OK, detail="")
+        if outcome.verdict is Verdict.ACCEPTED and self._group is not None:
+            return await self._group.settle(identity, outcome, entry)
+        return outcome

@@ -11,6 +11,7 @@ FASTBIND = "ldap_auth_method: fastbind"
 USER_DN = "ldap_filter: uid=%u,ou=People,dc=hoge,dc=cxm"
 ACCOUNT = "ldap_bind_dn: cn=userretriever,dc=hoge,dc=cxm\nldap_password: password"
 BY_FILTER = "ldap_group_match_method: filter\nldap_group_filter: (member=%D)"
+MEMBEROF = "ldap_group_match_method: memberof\nldap_group_dn: cn=a"
 
 
 def parse(*lines: str) -> config.Loaded:
@@ -150,6 +151,27 @@ def test_a_group_filter_that_asks_the_same_of_everybody_is_told() -> None:
     assert warning == "f:3: ldap_group_filter: none of %D, %u, %U: it asks the same of every user"
 
 
+def test_memberof_names_the_attribute_of_the_user() -> None:
+    assert parse(BASE, MEMBEROF).settings.group_attr == "memberOf"
+    assert parse(BASE, MEMBEROF, "ldap_group_attr: isMemberOf").settings.group_attr == "isMemberOf"
+    assert parse(BASE, "ldap_group_dn: cn=a").settings.group_attr == "uniqueMember"
+
+
+def test_memberof_needs_the_user_s_entry() -> None:
+    text = error(FASTBIND, USER_DN, ACCOUNT, MEMBEROF)
+    assert text.startswith("f:5: ldap_group_match_method: memberof needs the user's entry, which fastbind")
+
+
+def test_the_user_s_dn_is_no_group() -> None:
+    (warning,) = parse(BASE, "ldap_group_match_method: memberof", "ldap_group_dn: %D").warnings
+    assert warning == "f:3: ldap_group_dn: %D is the user's own DN, no group's"
+
+
+def test_a_group_filter_is_no_group_for_memberof() -> None:
+    text = error(BASE, "ldap_group_filter: (a=%D)", "ldap_group_match_method: memberof")
+    assert text.startswith("f:2: ldap_group_filter: needs ldap_group_match_method: filter")
+
+
 def test_fastbind_that_reads_groups_anonymously_is_told() -> None:
     (warning,) = parse(FASTBIND, USER_DN, "ldap_group_dn: cn=a").warnings
     assert warning.startswith("f:3: ldap_group_dn: the group is read anonymously")
@@ -257,6 +279,12 @@ IDLE = [
     ("ldap_group_dn: cn=a", "ldap_group_filter", "(a=%D)", "ldap_group_match_method is attr"),
     ("ldap_group_dn: cn=a", "ldap_group_search_base", "a", "ldap_group_match_method is attr"),
     ("ldap_group_dn: cn=a", "ldap_group_scope", "one", "ldap_group_match_method is attr"),
+    (MEMBEROF, "ldap_group_filter", "(a=%D)", "ldap_group_match_method is memberof"),
+    (MEMBEROF, "ldap_group_scope", "one", "ldap_group_match_method is memberof"),
+    (f"{FASTBIND}\n{USER_DN}", "ldap_account_state", "no", "fastbind reads no entry"),
+    (f"{CUSTOM}\nldap_account_state: no", "ldap_must_change", "accept", "custom does not look for it"),
+    ("ldap_servers: ldif:///a\nldap_account_state: no", "ldap_must_change", "accept", "an LDIF file does not tell"),
+    (f"ldap_servers: ldif:///a\n{FASTBIND}\n{USER_DN}", "ldap_must_change", "accept", "an LDIF file does not tell"),
     (BY_FILTER, "ldap_group_dn", "cn=a", "ldap_group_match_method is filter"),
     (BY_FILTER, "ldap_group_attr", "member", "ldap_group_match_method is filter"),
     (f"{FASTBIND}\n{USER_DN}", "ldap_bind_dn", "cn=a", "binds as the user alone"),
@@ -291,6 +319,13 @@ EFFECTIVE = [
     ("", "ldap_connect_timeout", "0.5"),
     (CUSTOM, "ldap_password_attr", "a"),
     (CUSTOM, "ldap_hash_limit", "5"),
+    (CUSTOM, "ldap_account_state", "no"),
+    ("", "ldap_account_state", "no"),
+    (CUSTOM, "ldap_must_change", "accept"),
+    ("ldap_account_state: no", "ldap_must_change", "accept"),
+    (f"{FASTBIND}\n{USER_DN}\n{ACCOUNT}\n{BY_FILTER}", "ldap_must_change", "accept"),
+    ("ldap_servers: ldif:///a", "ldap_must_change", "accept"),
+    (MEMBEROF, "ldap_group_attr", "isMemberOf"),
     ("ldap_start_tls: yes", "ldap_tls_ciphers", "HIGH"),
     ("ldap_group_dn: cn=a", "ldap_group_attr", "member"),
     (BY_FILTER, "ldap_group_scope", "one"),

@@ -1,0 +1,38 @@
+"""The search for a user's entry: one round trip that brings all that is decided on."""
+
+from __future__ import annotations
+
+from pysaslauthd.config import AuthMethod, LdapSettings
+from pysaslauthd.directory.interface import Query
+from pysaslauthd.directory.template import Template
+from pysaslauthd.mechanisms import state
+from pysaslauthd.wire.ldap.controls import ACCOUNT_USABILITY
+from pysaslauthd.wire.ldap.request import Control
+
+INSUFFICIENT_ACCESS_RIGHTS = 50
+"""RFC 4511 appendix A."""
+
+ALIAS = "aliasedObjectName"
+"""RFC 4512 section 2.6: what tells an alias from the object that it stands for."""
+
+
+def user_query(settings: LdapSettings) -> Query:
+    """The search for the user's one entry, as the configuration wants it."""
+    custom = settings.auth_method is AuthMethod.CUSTOM
+    attributes = [ALIAS]
+    if custom:
+        attributes.append(settings.password_attr)
+    if settings.account_state:
+        attributes += state.ATTRIBUTES if custom or settings.embedded else state.SHADOW
+    if settings.group_match_method == "memberof" and settings.group_dn:
+        attributes.append(settings.group_attr)
+    return Query(
+        Template.parse(settings.search_base),
+        Template.parse(settings.filter),
+        settings.scope,
+        tuple(attributes),
+        size_limit=settings.size_limit,
+        time_limit=settings.time_limit,
+        deref=settings.deref,
+        controls=(Control(ACCOUNT_USABILITY),) if custom and settings.account_state and settings.version == 3 else (),
+    )
