@@ -1,4 +1,5 @@
-"""The decision on a login: refuse what must not be asked, know who is meant, cache, ask once, answer in time.
+"""The decision on a login: refuse what must not be asked, know who is meant, cache, ask once, answer in time,
+hold up who guesses.
 
 :meth:`Authenticator.authenticate` answers at once where it can (a refusal, a cache hit) and otherwise calls
 back, so that the common case of a door is one plain call; :meth:`Authenticator.decide` is its awaitable face.
@@ -15,7 +16,9 @@ from typing import Any, Protocol
 
 from pysaslauthd.cache import Cache
 from pysaslauthd.flow import Reply, run
+from pysaslauthd.log import escape
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify
+from pysaslauthd.throttle import Delay, Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +26,15 @@ DEADLINE = 4.0
 """Seconds within which every request is answered: the least patient client waits 5 s (Authen::SASL::Authd)."""
 MAX_QUESTIONS = 4096
 """Questions to the directory under way at most, about 2 kB each; beyond, a login is UNAVAILABLE at once."""
+MAX_DELAYED = 1024
+"""Refusals that are held back at once, each with its client's connection: a quarter of the connections of a socket.
+Beyond, a refusal is told at once; it is true, and holding more back would keep out those who know their password."""
+DELAY_MARGIN = 0.2
+"""Seconds before the deadline at which a refusal is told at the latest."""
+
+_NO_ANSWER = frozenset({Reason.DIRECTORY_DOWN, Reason.DIRECTORY_TIMEOUT, Reason.SERVICE_BIND_REFUSED, Reason.DEADLINE})
+"""What lets an entry past its lifetime answer. Not what a directory may have said about the user (a result code that
+is not known, a stored hash that cannot be checked), and not what a client can bring about by asking a lot."""
 
 Then = Callable[[Outcome], None]
 Report = Callable[[AuthRequest, Identity, Outcome, float], None]
@@ -53,10 +65,13 @@ class Authenticator:
 
     :param report: called once for each request with its outcome and the seconds it took.
     :param cache: None asks the mechanism every time.
+    :param throttle: None delays no refusal.
     :param default_realm: the realm where a request has none.
     :param append_realm: saslauthd's ``-r``.
     :param deadline: seconds.
     :param max_questions: bound on the questions under way.
+
+    ``delayed`` counts the refusals that were held back, ``stale`` the logins accepted past a cache entry's lifetime.
     """
 
     def __init__(
@@ -65,14 +80,18 @@ class Authenticator:
         report: Report,
         *,
         cache: Cache | None = None,
+        throttle: Throttle | None = None,
         default_realm: bytes = b"",
         append_realm: bool = False,
         deadline: float = DEADLINE,
         max_questions: int = MAX_QUESTIONS,
     ) -> None:
+        self.delayed = 0
+        self.stale = 0
         self._mechanism = mechanism
         self._report = report
         self._cache = cache
+        self._throttle = throttle
         self._default_realm = default_realm
         self._append_realm = append_realm
         self._deadline = deadline
@@ -80,6 +99,8 @@ class Authenticator:
         self._loop = asyncio.get_running_loop()
         self._questions: dict[tuple[bytes, bytes], _Question] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._held_back = 0
+        self._beyond_lifetime = False
 
     def authenticate(self, request: AuthRequest, then: Then) -> None:
         """Decide on a request; call ``then`` exactly once with the outcome, perhaps before returning.
@@ -123,11 +144,9 @@ class Authenticator:
         def decided(outcome: Outcome | None, error: BaseException | None) -> None:
             if outcome is None:
                 outcome = _internal_error(error)
-            elif outcome.verdict is Verdict.ACCEPTED and self._cache is not None:
-                self._cache.store(key, request.password)  # true even where the deadline has passed
             if self._questions.get(asked) is question:
                 del self._questions[asked]
-            self._answer_all(question, outcome)
+            self._settle(asked, question, outcome)
 
         run(self._mechanism.check(identity, request.password), decided)
 
@@ -140,12 +159,67 @@ class Authenticator:
                 self._timer = self._loop.call_at(question.deadline, self._expire)
                 break
             del self._questions[asked]
-            self._answer_all(question, Outcome(Reason.DEADLINE, f"no answer within {self._deadline:g} s"))
+            self._settle(asked, question, Outcome(Reason.DEADLINE, f"no answer within {self._deadline:g} s"))
 
-    def _answer_all(self, question: _Question, outcome: Outcome) -> None:
+    def _settle(self, asked: tuple[bytes, bytes], question: _Question, outcome: Outcome) -> None:
+        """Remember what was learned, which is true even past the deadline, and answer whoever still waits."""
         waiting, question.waiting = question.waiting, []
+        if outcome.verdict is not Verdict.UNAVAILABLE:
+            self._learn(asked, outcome.verdict)
+        elif waiting and outcome.reason in _NO_ANSWER and self._cache is not None and self._cache.holds_stale(*asked):
+            outcome = self._past_lifetime(len(waiting), outcome)
+        throttle = self._throttle if outcome.verdict is Verdict.REJECTED else None
         for request, identity, started, then in waiting:
+            if throttle is None:
+                self._answer(request, identity, started, then, outcome)
+            else:
+                delay = throttle.failed(asked[0], request.password, request.remote)
+                self._refuse(delay, request, identity, started, then, outcome)
+
+    def _learn(self, asked: tuple[bytes, bytes], verdict: Verdict) -> None:
+        if self._beyond_lifetime:
+            self._beyond_lifetime = False
+            logger.info("the directory answers again")
+        if verdict is Verdict.REJECTED:
+            if self._cache is not None:
+                self._cache.forget(*asked)
+            return
+        if self._cache is not None:
+            self._cache.store(*asked)
+        if self._throttle is not None:
+            self._throttle.succeeded(asked[0])
+
+    def _past_lifetime(self, logins: int, outcome: Outcome) -> Outcome:
+        """The outcome where no directory answers and an entry past its lifetime does."""
+        if not self._beyond_lifetime:
+            self._beyond_lifetime = True
+            logger.warning("no directory answers: cached logins are accepted past their lifetime (cache_stale)")
+        self.stale += logins
+        return Outcome(Reason.OK, f"stale, {outcome.reason.value}", cached=True)
+
+    def _refuse(
+        self, delay: Delay, request: AuthRequest, identity: Identity, started: float, then: Then, outcome: Outcome
+    ) -> None:
+        """Tell a refusal, at once or as late as the delay says and the deadline allows."""
+        if delay.user:
+            _say_delayed("for [user", identity.address)
+        if delay.address:
+            _say_delayed("from [remote", request.remote)
+        seconds = min(delay.seconds, started + self._deadline - DELAY_MARGIN - self._loop.time())
+        if seconds <= 0 or self._held_back >= MAX_DELAYED:
             self._answer(request, identity, started, then, outcome)
+            return
+        self.delayed += 1
+        self._held_back += 1
+        detail = f"{outcome.detail}, delayed" if outcome.detail else "delayed"
+        outcome = outcome._replace(detail=detail)
+        self._loop.call_later(seconds, self._answer_late, request, identity, started, then, outcome)
+
+    def _answer_late(
+        self, request: AuthRequest, identity: Identity, started: float, then: Then, outcome: Outcome
+    ) -> None:
+        self._held_back -= 1
+        self._answer(request, identity, started, then, outcome)
 
     def _answer(self, request: AuthRequest, identity: Identity, started: float, then: Then, outcome: Outcome) -> None:
         then(outcome)
@@ -164,6 +238,10 @@ def _refusal(request: AuthRequest, identity: Identity) -> Reason | None:
     if b"\0" in password:  # 389 DS would cut it there, and accept the rest
         return Reason.NUL_IN_PASSWORD
     return None
+
+
+def _say_delayed(whose: str, name: bytes) -> None:
+    logger.warning("many wrong passwords %s=%s]: refusals are delayed from now on", whose, escape(name))
 
 
 def _internal_error(error: BaseException | None) -> Outcome:

@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 import time
 from collections.abc import Callable
-from hashlib import blake2b
+from typing import NamedTuple
 
 from cachetools import TTLCache
+
+from pysaslauthd.fingerprint import fingerprints
+
+
+class _Entry(NamedTuple):
+    fingerprint: bytes
+    until: float
 
 
 class Cache:
     """Remembers for ``lifetime`` that a password was accepted.
 
-    What is kept of a password is a BLAKE2b digest under a key that is made at start and never leaves the
-    process. A wrong password neither evicts nor changes an entry. A hit does not renew the lifetime. Beyond
-    ``entries`` the least recently used goes.
+    A wrong password neither evicts nor changes an entry. A hit does not renew the lifetime. Beyond ``entries``
+    the least recently used goes.
 
     :param entries: at most so many persons.
     :param lifetime: seconds.
+    :param stale: seconds after that for which an entry is still kept for :meth:`holds_stale`.
     :param clock: seconds, monotonic.
     """
 
-    def __init__(self, entries: int, lifetime: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._digests: TTLCache[bytes, bytes] = TTLCache(entries, lifetime, clock)
-        self._secret = secrets.token_bytes(32)
+    def __init__(
+        self, entries: int, lifetime: float, *, stale: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._entries: TTLCache[bytes, _Entry] = TTLCache(entries, lifetime + stale, clock)
+        self._lifetime = lifetime
+        self._clock = clock
+        self._fingerprint = fingerprints()
 
     def holds(self, key: bytes, password: bytes) -> bool:
         """Whether this very password was accepted for this key within the lifetime."""
-        kept = self._digests.get(key)
-        return kept is not None and hmac.compare_digest(kept, self._digest(key, password))
+        kept = self._entries.get(key)
+        return (
+            kept is not None
+            and self._clock() < kept.until
+            and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
+        )
+
+    def holds_stale(self, key: bytes, password: bytes) -> bool:
+        """Whether it was accepted within the lifetime or the seconds after it."""
+        kept = self._entries.get(key)
+        return kept is not None and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
 
     def store(self, key: bytes, password: bytes) -> None:
         """Remember an accepted password in place of the key's last one; the lifetime begins now."""
-        self._digests[key] = self._digest(key, password)
+        self._entries[key] = _Entry(self._fingerprint(key, password), self._clock() + self._lifetime)
 
-    def _digest(self, key: bytes, password: bytes) -> bytes:
-        # The key's length first: no other key and password make the same octets.
-        return blake2b(b"%d:%b%b" % (len(key), key, password), key=self._secret, digest_size=32).digest()
+    def forget(self, key: bytes, password: bytes) -> None:
+        """Forget this very password, if it is the one remembered: it has been refused since."""
+        if self.holds_stale(key, password):
+            self._entries.pop(key, None)
 
     def __len__(self) -> int:
-        return len(self._digests)
+        return len(self._entries)

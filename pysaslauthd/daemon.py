@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from pysaslauthd import privileges
 from pysaslauthd.auth import Authenticator
 from pysaslauthd.cache import Cache
 from pysaslauthd.config import DaemonSettings, LdapSettings, Loaded
@@ -17,7 +18,7 @@ from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.directory.interface import Directory
 from pysaslauthd.directory.ldif import LdifDirectory
 from pysaslauthd.directory.servers import Servers
-from pysaslauthd.errors import StartError
+from pysaslauthd.errors import PysaslauthdError, StartError
 from pysaslauthd.log import log_outcome
 from pysaslauthd.mechanisms.ldap import LdapMechanism
 from pysaslauthd.model import Door
@@ -26,6 +27,7 @@ from pysaslauthd.server.dovecot import DovecotServer
 from pysaslauthd.server.listener import Listener
 from pysaslauthd.server.mux import MuxServer
 from pysaslauthd.systemd import Inherited, Notifier, listening_sockets, watchdog_interval
+from pysaslauthd.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ def serve(options: DaemonOptions, loaded: Loaded, *, ready: Callable[[], None]) 
     :raises StartError: a socket cannot be had.
     :raises ConfigError: a part refuses its settings.
     """
+    privileges.lock_memory()
     inherited = listening_sockets(os.environ, os.getpid())
     asyncio.run(_run(options, loaded.settings, loaded.daemon, inherited, ready))
 
@@ -61,7 +64,8 @@ async def _run(
     authenticator = Authenticator(
         LdapMechanism(settings, directory, threads),
         lambda request, identity, outcome, seconds: log_outcome(request, identity, outcome, seconds * 1000),
-        cache=Cache(options.cache_entries, options.cache_lifetime) if options.cache else None,
+        cache=_cache(options, own),
+        throttle=_throttle(own),
         default_realm=settings.default_realm.encode(),
         append_realm=options.append_realm,
         deadline=own.login_deadline,
@@ -86,6 +90,14 @@ async def _run(
         )
         for kind, door in doors
     ]
+    privileges.raise_descriptor_limit(len(doors) * own.max_connections)
+    # All that needs root has been had: the sockets, the pid file, the configuration and its secrets.
+    try:
+        _give_up_root(options, own)
+    except PysaslauthdError:
+        for _, door in doors:
+            door.stop()
+        raise
 
     directory.start()
     for server in servers:
@@ -103,6 +115,34 @@ async def _run(
     watchdog.cancel()
     threads.shutdown(wait=False, cancel_futures=True)
     logger.info("stopped")
+
+
+def _cache(options: DaemonOptions, own: DaemonSettings) -> Cache | None:
+    if options.cache:
+        return Cache(options.cache_entries, options.cache_lifetime, stale=own.cache_stale)
+    if own.cache_stale:
+        logger.warning("cache_stale has no effect: there is no cache without -c")
+    return None
+
+
+def _throttle(own: DaemonSettings) -> Throttle | None:
+    if not own.failure_delay:
+        return None
+    return Throttle(
+        longest=own.failure_delay,
+        free=own.free_failures,
+        free_per_address=own.free_failures_per_address,
+        memory=own.failure_memory,
+        trusted=own.trusted_networks,
+    )
+
+
+def _give_up_root(options: DaemonOptions, own: DaemonSettings) -> None:
+    if own.user:
+        privileges.become(privileges.account(own.user, own.group))
+    elif os.geteuid() == 0:
+        logger.warning("running as root: let it become a user without privileges, see user in %s", options.config)
+    privileges.forbid_core_dumps()
 
 
 def _doors(options: DaemonOptions, inherited: tuple[Inherited, ...]) -> list[tuple[Door, Listener]]:

@@ -16,15 +16,20 @@ START_DEADLINE = 60.0
 """Seconds that a start may take: longer than any name server or directory is waited for at start."""
 
 
-def make_run_dir(path: Path) -> None:
+def make_run_dir(path: Path, *, owner: int = -1, group: int = -1) -> None:
     """Create the run directory, mode 0755, where there is none; its parent must be there.
 
+    :param owner: numeric user id of a new one, so that the daemon can remove its files when it is that user; -1 leaves
+        the process's own. One that is there belongs to whoever made it, and is left as it is.
+    :param group: numeric group id, likewise.
     :raises StartError: it cannot be created, or is no directory.
     """
     try:
         path.mkdir(mode=0o755)
         # Whatever the umask: a mail server's user must reach the socket in it.
         path.chmod(0o755)
+        if (owner, group) != (-1, -1):
+            os.chown(path, owner, group)
     except FileExistsError:
         if not path.is_dir():
             raise StartError(f"{path} is no directory; name another with -m") from None

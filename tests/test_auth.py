@@ -12,6 +12,7 @@ from pysaslauthd.auth import Authenticator
 from pysaslauthd.cache import Cache
 from pysaslauthd.flow import Reply
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict
+from pysaslauthd.throttle import Throttle
 
 GOOD = AuthRequest(b"penguin@hoge.cxm", b"penguin-pass", b"smtp")
 
@@ -24,7 +25,7 @@ class Directory:
         self.replies: list[Reply[Outcome]] = []
 
     def key(self, identity: Identity) -> bytes:
-        return b"%b\0%b" % (identity.user, identity.domain)
+        return rig_key(identity.user, identity.domain)
 
     async def check(self, identity: Identity, password: bytes) -> Outcome:
         self.asked.append((identity, password))
@@ -37,12 +38,54 @@ class Rig:
     def __init__(self, **options: Any) -> None:
         self.directory = Directory()
         self.reports: list[tuple[AuthRequest, Identity, Outcome, float]] = []
-        self.authenticator = Authenticator(self.directory, lambda *event: self.reports.append(event), **options)
+        self.reported = asyncio.Event()
+        self.authenticator = Authenticator(self.directory, self.report, **options)
+
+    def report(self, request: AuthRequest, identity: Identity, outcome: Outcome, seconds: float) -> None:
+        self.reports.append((request, identity, outcome, seconds))
+        self.reported.set()
 
     def ask(self, request: AuthRequest = GOOD) -> list[Outcome]:
         outcomes: list[Outcome] = []
         self.authenticator.authenticate(request, outcomes.append)
         return outcomes
+
+    def refuse(self, request: AuthRequest = GOOD, reason: Reason = Reason.WRONG_PASSWORD) -> list[Outcome]:
+        """Ask, and let the directory refuse."""
+        outcomes = self.ask(request)
+        self.directory.replies[-1].set(Outcome(reason))
+        return outcomes
+
+    async def all_told(self, count: int) -> None:
+        """Wait until so many requests have been answered."""
+        async with asyncio.timeout(5):
+            while len(self.reports) < count:
+                self.reported.clear()
+                await self.reported.wait()
+
+    async def refused_later(self, request: AuthRequest) -> Outcome:
+        """Ask, let the directory refuse, wait for the answer."""
+        deciding = asyncio.ensure_future(self.authenticator.decide(request))
+        await asyncio.sleep(0)
+        self.directory.replies[-1].set(Outcome(Reason.WRONG_PASSWORD))
+        await asyncio.sleep(0)
+        assert not deciding.done(), "not delayed"
+        return await deciding
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def guesses(count: int, remote: bytes = b"") -> list[AuthRequest]:
+    return [GOOD._replace(password=b"guess %d" % number, remote=remote) for number in range(count)]
+
+
+def rig_key(user: bytes, domain: bytes = b"") -> bytes:
+    return b"%b\0%b" % (user, domain)
 
 
 def on_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -174,11 +217,14 @@ async def test_each_question_has_its_own_deadline() -> None:
 
 
 @on_loop
-async def test_too_many_questions_are_unavailable_at_once() -> None:
-    rig = Rig()
-    for number in range(auth.MAX_QUESTIONS):
+async def test_too_many_questions_are_unavailable_at_once_and_the_cache_goes_on() -> None:
+    cache = Cache(10, 3600)
+    cache.store(rig_key(b"u0"), b"cached")
+    rig = Rig(max_questions=100, cache=cache)
+    for number in range(100):
         assert rig.ask(GOOD._replace(login=b"u%d" % number)) == []
     assert [outcome.reason for outcome in rig.ask()] == [Reason.OVERLOADED]
+    assert rig.ask(GOOD._replace(login=b"u0", password=b"cached")) == [Outcome(Reason.OK, cached=True)]
     rig.directory.replies[0].set(Outcome(Reason.OK))
     assert rig.ask() == []
 
@@ -195,3 +241,193 @@ def test_a_fault_of_the_program_is_unavailable_and_tells_no_secret(caplog: pytes
     assert "ValueError" in caplog.text
     assert "penguin-pass" not in caplog.text
     assert "test_auth.py" in caplog.text
+
+
+# Refusals of guesses are held back
+
+
+@on_loop
+async def test_the_first_refusals_are_told_at_once_the_next_are_held_back() -> None:
+    rig = Rig(throttle=Throttle(free=3, longest=0.01))
+    for request in guesses(3):
+        assert [outcome.reason for outcome in rig.refuse(request)] == [Reason.WRONG_PASSWORD]
+    outcome = await rig.refused_later(guesses(4)[-1])
+    assert outcome == Outcome(Reason.WRONG_PASSWORD, "delayed")
+    assert [outcome.detail for _, _, outcome, _ in rig.reports] == ["", "", "", "delayed"]
+    assert rig.reports[-1][3] >= 0.01
+    assert rig.authenticator.delayed == 1
+
+
+@on_loop
+async def test_the_right_password_is_never_held_back() -> None:
+    rig = Rig(throttle=Throttle(free=0, free_per_address=0), cache=Cache(10, 3600))
+    for request in guesses(30, b"192.0.2.7"):
+        assert rig.refuse(request) == []
+    for _ in range(2):
+        outcomes = rig.ask(GOOD._replace(remote=b"192.0.2.7"))
+        if not outcomes:
+            rig.directory.replies[-1].set(Outcome(Reason.OK))
+        assert [outcome.reason for outcome in outcomes] == [Reason.OK]
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.verdict is Verdict.UNAVAILABLE])
+def test_what_is_unavailable_neither_counts_nor_waits(reason: Reason) -> None:
+    async def main() -> None:
+        rig = Rig(throttle=Throttle(free=0, free_per_address=0))
+        for request in guesses(10, b"192.0.2.7"):
+            assert [outcome.reason for outcome in rig.refuse(request, reason)] == [reason]
+        assert rig.authenticator.delayed == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("reason", [Reason.UNKNOWN_USER, Reason.LOCKED, Reason.NOT_IN_GROUP])
+def test_every_refusal_of_the_directory_waits_alike_so_that_none_is_told_by_its_time(reason: Reason) -> None:
+    async def main() -> None:
+        rig = Rig(throttle=Throttle(free=0))
+        assert rig.refuse(GOOD, reason) == []
+
+    asyncio.run(main())
+
+
+@on_loop
+async def test_a_login_that_must_not_be_asked_does_not_count() -> None:
+    rig = Rig(throttle=Throttle(free=0))
+    for _ in range(10):
+        assert len(rig.ask(GOOD._replace(password=b""))) == 1
+
+
+@on_loop
+async def test_a_success_at_the_directory_starts_the_count_anew() -> None:
+    rig = Rig(throttle=Throttle(free=2))
+    for request in guesses(2):
+        assert len(rig.refuse(request)) == 1
+    rig.ask()
+    rig.directory.replies[-1].set(Outcome(Reason.OK))
+    assert len(rig.refuse(GOOD._replace(password=b"mistyped"))) == 1
+
+
+@on_loop
+async def test_a_refusal_is_told_before_the_deadline_whatever_the_delay() -> None:
+    rig = Rig(throttle=Throttle(free=0, longest=3), deadline=auth.DELAY_MARGIN + 0.02)
+    started = asyncio.get_running_loop().time()
+    for request in guesses(3):
+        await rig.refused_later(request)
+    assert max(seconds for *_, seconds in rig.reports) < auth.DELAY_MARGIN + 0.02
+    assert asyncio.get_running_loop().time() - started < 1
+
+
+@on_loop
+async def test_where_no_time_is_left_a_refusal_is_told_at_once() -> None:
+    rig = Rig(throttle=Throttle(free=0), deadline=auth.DELAY_MARGIN)
+    assert [outcome.reason for outcome in rig.refuse()] == [Reason.WRONG_PASSWORD]
+    assert rig.authenticator.delayed == 0
+
+
+@on_loop
+async def test_past_the_bound_of_those_held_back_a_refusal_is_told_at_once() -> None:
+    rig = Rig(throttle=Throttle(free=0, longest=0.01))
+    held = [rig.refuse(request) for request in guesses(auth.MAX_DELAYED)]
+    assert not any(held)
+    last = GOOD._replace(password=b"one more")
+    assert [outcome.reason for outcome in rig.refuse(last)] == [Reason.WRONG_PASSWORD]
+    assert rig.authenticator.delayed == auth.MAX_DELAYED
+    await rig.all_told(auth.MAX_DELAYED + 1)
+    assert len(held[0]) == len(held[-1]) == 1
+    await rig.refused_later(last)
+
+
+def test_the_log_tells_once_when_the_delays_set_in(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        rig = Rig(throttle=Throttle(free=2, free_per_address=3))
+        for request in guesses(6, b"192.0.2.7;25"):
+            rig.refuse(request._replace(login=b"pen[guin@hoge.cxm"))
+
+    asyncio.run(main())
+    assert [record.getMessage() for record in caplog.records] == [
+        r"many wrong passwords for [user=pen\x5bguin@hoge.cxm]: refusals are delayed from now on",
+        "many wrong passwords from [remote=192.0.2.7;25]: refusals are delayed from now on",
+    ]
+
+
+# While no directory answers
+
+NO_ANSWER = [Reason.DIRECTORY_DOWN, Reason.DIRECTORY_TIMEOUT, Reason.SERVICE_BIND_REFUSED, Reason.DEADLINE]
+
+
+def past_its_lifetime(**options: Any) -> Rig:
+    """The password of ``GOOD`` was accepted, and its cache entry's lifetime has just ended."""
+    clock = Clock()
+    cache = Cache(10, 3600, clock=clock, **options)
+    cache.store(rig_key(b"penguin", b"hoge.cxm"), GOOD.password)
+    clock.now = 3600.0
+    return Rig(cache=cache, throttle=Throttle())
+
+
+@pytest.mark.parametrize("reason", NO_ANSWER)
+def test_while_no_directory_answers_an_entry_past_its_lifetime_does(
+    reason: Reason, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        rig = past_its_lifetime(stale=600)
+        for count in (1, 2):
+            outcomes = rig.refuse(GOOD, reason)
+            assert outcomes == [Outcome(Reason.OK, f"stale, {reason.value}", cached=True)]
+            assert len(rig.directory.asked) == count, "the directory is asked each time"
+        assert rig.authenticator.stale == 2
+
+        assert [outcome.reason for outcome in rig.refuse(GOOD._replace(password=b"wrong"), reason)] == [reason]
+        assert [outcome.reason for outcome in rig.refuse(GOOD._replace(login=b"other"), reason)] == [reason]
+        rig.ask()
+        rig.directory.replies[-1].set(Outcome(Reason.OK))
+        assert rig.ask() == [Outcome(Reason.OK, cached=True)]
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(main())
+    assert [record.getMessage() for record in caplog.records] == [
+        "no directory answers: cached logins are accepted past their lifetime (cache_stale)",
+        "the directory answers again",
+    ]
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in (Reason.OK, *NO_ANSWER)])
+def test_any_other_outcome_is_told_as_it_is(reason: Reason) -> None:
+    async def main() -> None:
+        rig = past_its_lifetime(stale=600)
+        assert [outcome.reason for outcome in rig.refuse(GOOD, reason)] == [reason]
+        assert rig.authenticator.stale == 0
+
+    asyncio.run(main())
+
+
+@on_loop
+async def test_a_hung_directory_is_waited_for_until_the_deadline() -> None:
+    rig = past_its_lifetime(stale=600)
+    rig.authenticator._deadline = 0.01
+    assert await rig.authenticator.decide(GOOD) == Outcome(Reason.OK, "stale, deadline", cached=True)
+
+
+@on_loop
+async def test_by_default_nothing_is_accepted_past_its_lifetime() -> None:
+    rig = past_its_lifetime()
+    assert [outcome.reason for outcome in rig.refuse(GOOD, Reason.DIRECTORY_DOWN)] == [Reason.DIRECTORY_DOWN]
+
+
+@on_loop
+async def test_a_password_that_the_directory_refuses_is_out_of_the_cache_and_no_other_is() -> None:
+    rig = past_its_lifetime(stale=600)
+    rig.refuse(GOOD._replace(password=b"wrong"))
+    assert rig.refuse(GOOD, Reason.DIRECTORY_DOWN)[0].reason is Reason.OK
+    rig.refuse(GOOD)
+    assert rig.refuse(GOOD, Reason.DIRECTORY_DOWN)[0].reason is Reason.DIRECTORY_DOWN
+
+
+@on_loop
+async def test_cached_logins_go_on_at_once_while_the_directory_is_down() -> None:
+    rig = Rig(cache=Cache(10, 3600))
+    rig.ask()
+    rig.directory.replies[0].set(Outcome(Reason.OK))
+    for number in range(50):
+        assert rig.ask(GOOD._replace(login=b"u%d" % number)) == []  # hung
+        rig.refuse(GOOD._replace(login=b"v%d" % number), Reason.DIRECTORY_DOWN)
+        assert rig.ask() == [Outcome(Reason.OK, cached=True)]

@@ -13,9 +13,9 @@ from typing import Literal
 
 import click
 
-from pysaslauthd import __version__, log
+from pysaslauthd import __version__, log, privileges
 from pysaslauthd.cli.parameters import SOCKET, absolute, number, sockets
-from pysaslauthd.config import Loaded, load
+from pysaslauthd.config import DaemonSettings, Loaded, load
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.daemon import serve
@@ -217,12 +217,20 @@ def start(options: DaemonOptions, remarks: tuple[str, ...] = ()) -> int:
         loaded = load(str(options.config))
         for warning in loaded.warnings:
             _LOG.warning("%s", warning)
-        make_run_dir(options.run_dir)
+        _make_run_dir(options, loaded.daemon)
         if attached:
             return _hold_and_serve(options, loaded, lambda: None)
         return in_background(functools.partial(_serve_detached, options, loaded, terminal))
 
     return _status(run)
+
+
+def _make_run_dir(options: DaemonOptions, own: DaemonSettings) -> None:
+    if own.user and os.geteuid() == 0:
+        account = privileges.account(own.user, own.group)
+        make_run_dir(options.run_dir, owner=account.uid, group=account.gid)
+    else:
+        make_run_dir(options.run_dir)
 
 
 def _serve_detached(

@@ -1,0 +1,23 @@
+"""What is kept of a password: a keyed digest, which is worth nothing outside the process that made it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from hashlib import blake2b
+
+Fingerprint = Callable[[bytes, bytes], bytes]
+
+
+def fingerprints() -> Fingerprint:
+    """A function from whose password it is (any bytes) and the password to 32 bytes: BLAKE2b (RFC 7693).
+
+    Its key is made here and never leaves the process, so that two functions never agree.
+    """
+    secret = secrets.token_bytes(32)
+
+    def fingerprint(key: bytes, password: bytes) -> bytes:
+        # The key's length first: no other key and password make the same octets.
+        return blake2b(b"%d:%b%b" % (len(key), key, password), key=secret, digest_size=32).digest()
+
+    return fingerprint

@@ -1,0 +1,149 @@
+"""The brake on guessing: how long the answer to a wrong password waits.
+
+Wrong passwords are counted for each user and for each client address. The first few are free; beyond, each next
+one doubles the delay. A password that was wrong before counts no second time: a phone that still has the old one
+is no attack. Nothing here ever holds up a right password, since only what has been refused gets here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cachetools import TTLCache
+
+from pysaslauthd.fingerprint import fingerprints
+
+FIRST_DELAY = 0.25
+"""Seconds of the first delay; the fifth has reached 4."""
+MAX_USERS = 16384
+"""Users whose wrong passwords are remembered, under 1 kB each; beyond, the least recently wrong is forgotten."""
+MAX_ADDRESSES = 16384
+"""The same of client addresses."""
+MAX_KNOWN = 8
+"""Wrong passwords of one user that count no second time: as many devices as may still have old ones."""
+
+_MARK = 8
+"""Bytes kept of a fingerprint. Two that agree by chance spare a guesser one count, and nothing else."""
+_DOUBLINGS = 16
+"""Beyond, the longest delay has long been reached."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Delay(NamedTuple):
+    """What a refused login costs.
+
+    ``seconds`` is 0 for no delay. ``user`` and ``address`` tell whether this very failure was the one from which on
+    those of the user, and those from the address, are delayed.
+    """
+
+    seconds: float
+    user: bool = False
+    address: bool = False
+
+
+_NONE = Delay(0.0)
+
+
+class _User:
+    __slots__ = ("failures", "known")
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.known = b""  # the marks of the last wrong passwords, one behind the other
+
+
+class _Address:
+    __slots__ = ("failures",)
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+
+class Throttle:
+    """Counts refused logins.
+
+    :param longest: seconds that a delay has at most.
+    :param free: wrong passwords for one user without delay.
+    :param free_per_address: wrong passwords from one address without delay.
+    :param memory: seconds that they count: those for a user from the last one on, those from an address, behind
+        which a whole office may be, from the first one on.
+    :param trusted: addresses whose failures are neither counted nor delayed.
+    :param clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        longest: float = 3.0,
+        free: int = 5,
+        free_per_address: int = 20,
+        memory: float = 600.0,
+        trusted: Sequence[Network] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._free = free
+        self._free_per_address = free_per_address
+        self._longest = longest
+        self._trusted = trusted
+        self._users: TTLCache[bytes, _User] = TTLCache(MAX_USERS, memory, clock)
+        self._addresses: TTLCache[bytes, _Address] = TTLCache(MAX_ADDRESSES, memory, clock)
+        self._fingerprint = fingerprints()
+
+    def failed(self, key: bytes, password: bytes, remote: bytes) -> Delay:
+        """Count a wrong password.
+
+        :param key: whose; equal for one person however the login was typed.
+        :param remote: the client's address as a door got it, ``192.0.2.7`` or ``192.0.2.7;4567``. Whatever is no
+            address counts for the user alone.
+        """
+        address = _address(remote)
+        if address is not None and self._trusted and any(address in network for network in self._trusted):
+            return _NONE
+        user = self._users.get(key) or _User()
+        self._users[key] = user
+        source = None
+        if address is not None:
+            place = address.packed if address.version == 4 else address.packed[:8]  # whoever has one has its whole /64
+            source = self._addresses.get(place)
+            if source is None:
+                source = self._addresses[place] = _Address()
+        mark = self._fingerprint(key, password)[:_MARK]
+        new = mark not in user.known
+        if new:
+            user.known = (user.known + mark)[-MAX_KNOWN * _MARK :]
+            user.failures += 1
+            if source is not None:
+                source.failures += 1
+        beyond = user.failures - self._free
+        beyond_address = source.failures - self._free_per_address if source is not None else 0
+        most = max(beyond, beyond_address)
+        if most <= 0:
+            return _NONE
+        seconds = min(self._longest, FIRST_DELAY * 2.0 ** min(most - 1, _DOUBLINGS))
+        return Delay(seconds, new and beyond == 1, new and beyond_address == 1)
+
+    def succeeded(self, key: bytes) -> None:
+        """Start a user's count anew. What is known to be wrong stays known.
+
+        The address keeps its count: whoever has one mailbox could clear it at will.
+        """
+        user = self._users.get(key)
+        if user is not None:
+            user.failures = 0
+
+
+def _address(remote: bytes) -> Address | None:
+    if not remote:
+        return None
+    try:
+        address = ipaddress.ip_address(remote.partition(b";")[0].decode())
+    except ValueError:
+        return None
+    if address.version == 6 and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
