@@ -19,7 +19,9 @@ from pysaslauthd.directory.interface import Directory
 from pysaslauthd.directory.ldif import LdifDirectory
 from pysaslauthd.directory.servers import Servers
 from pysaslauthd.errors import PysaslauthdError, StartError
+from pysaslauthd.flow import future
 from pysaslauthd.log import log_outcome
+from pysaslauthd.mechanisms import visibility
 from pysaslauthd.mechanisms.ldap import LdapMechanism
 from pysaslauthd.model import Door
 from pysaslauthd.server import listener
@@ -103,6 +105,7 @@ async def _run(
     for server in servers:
         server.start()
     watchdog = asyncio.create_task(_watchdog(notifier))
+    looking = asyncio.create_task(_look(settings, directory))
     ready()
     notifier.ready()
     logger.info("serving %s", ", ".join(f"{kind} {door.path}" for kind, door in doors))
@@ -110,6 +113,7 @@ async def _run(
     await stopping.wait()
     # First no new requests, then the answers in flight, then what they are asked of.
     notifier.stopping()
+    looking.cancel()
     await asyncio.gather(*(server.stop(own.login_deadline + STOP_GRACE) for server in servers))
     await directory.stop()
     watchdog.cancel()
@@ -195,6 +199,13 @@ def _stop_on_signals(stopping: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+
+
+async def _look(settings: LdapSettings, directory: Directory) -> None:
+    """Say whether the service account sees which accounts are locked. The start does not wait for it."""
+    if visibility.looked_for(settings):
+        seen, text = await future(visibility.look(settings, directory))
+        logger.log(logging.WARNING if seen is False else logging.INFO, "account state: %s", text)
 
 
 async def _watchdog(notifier: Notifier) -> None:
