@@ -22,6 +22,14 @@ def need(*programs: str) -> None:
         pytest.skip(str(missing))
 
 
+def need_root() -> None:
+    """Skip the test where it does not run as root; fail it where CI=true."""
+    if os.geteuid() != 0:
+        if os.environ.get("CI") == "true":
+            pytest.fail("needs root")
+        pytest.skip("needs root")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def probes() -> None:
     """Every integration test asks with the real probe or compares with the original."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from rig.mux import MuxServer
-from rig.programs import Program, answers, folder
+from rig.programs import Program, folder
 from rig.saslauthd import conf_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ class Daemon(MuxServer):
             program = Program(
                 [*command, *(flag.replace("{folder}", str(path)) for flag in flags)],
                 log=path / "log",
-                ready=lambda: answers(path / "mux"),
+                ready=lambda: ": serving " in program.said,
                 env=ENVIRONMENT,
             )
             program.start()

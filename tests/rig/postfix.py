@@ -1,16 +1,18 @@
-"""A real Postfix: three SMTP servers that ask for logins in the three usual ways, and swaks to log in with."""
+"""A real Postfix with as many SMTP servers as a test wants, each asking for logins in its own way; and swaks."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import smtplib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from rig.programs import Program, find, folder, free_port, run
+from rig.smtp import Answer, login
 
 _MAIN = """\
 compatibility_level = 3.6
@@ -33,23 +35,14 @@ local_recipient_maps =
 maillog_file = {folder}/maillog
 maillog_file_prefixes = {folder}
 smtpd_peername_lookup = no
-smtpd_relay_restrictions = permit_sasl_authenticated, reject
 smtpd_error_sleep_time = 0
+smtpd_hard_error_limit = 100
 service_throttle_time = 1s
 smtpd_tls_security_level = none
-smtpd_sasl_auth_enable = yes
-smtpd_sasl_security_options = noanonymous
-smtpd_sasl_type = dovecot
-smtpd_sasl_path = {dovecot}
 cyrus_sasl_config_path = {folder}/etc/sasl
 """
 
 _MASTER = """\
-127.0.0.1:{ports.dovecot} inet n - n - - smtpd
-127.0.0.1:{ports.cyrus} inet n - n - - smtpd
-  -o smtpd_sasl_type=cyrus -o smtpd_sasl_path=smtpd
-127.0.0.1:{ports.cyrus_domain} inet n - n - - smtpd
-  -o smtpd_sasl_type=cyrus -o smtpd_sasl_path=smtpd -o smtpd_sasl_local_domain=hoge.cxm
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -62,43 +55,29 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
 
-_CYRUS = """\
-pwcheck_method: saslauthd
-saslauthd_path: {mux}
-mech_list: PLAIN LOGIN
-"""
 
+class Smtpd(NamedTuple):
+    """One SMTP server.
 
-class Ports(NamedTuple):
-    """Where Postfix listens: which socket it asks there, and how."""
+    ``main`` are lines of main.cf for it alone, ``chroot`` whether it runs in the queue directory, ``smtpd_conf`` Cyrus
+    SASL's file.
+    """
 
-    dovecot: int
-    """The Dovecot socket (``smtpd_sasl_type = dovecot``)."""
-    cyrus: int
-    """The mux, by way of Cyrus SASL."""
-    cyrus_domain: int
-    """The mux, with ``smtpd_sasl_local_domain = hoge.cxm``."""
-
-
-class Answer(NamedTuple):
-    """Postfix's last word on a login: 235 right, 535 wrong, 454 cannot tell."""
-
-    code: int
-    text: str
+    main: str
+    chroot: bool = False
+    smtpd_conf: str = ""
 
 
 class Postfix:
     """A running Postfix in a folder of its own. Needs root, as Postfix does.
 
-    ``dovecot`` and ``mux`` are the paths where it looks for the sockets.
+    ``ports`` has the loopback port of each SMTP server by name.
     """
 
-    def __init__(self, folder: Path, program: Program, ports: Ports, *, dovecot: Path, mux: Path) -> None:
+    def __init__(self, folder: Path, program: Program, ports: Mapping[str, int]) -> None:
         self.folder = folder
         self.program = program
         self.ports = ports
-        self.dovecot = dovecot
-        self.mux = mux
 
     @property
     def maillog(self) -> str:
@@ -107,56 +86,60 @@ class Postfix:
 
     @classmethod
     @contextmanager
-    def running(cls, *, dovecot: Path | None = None, mux: Path | None = None) -> Iterator[Self]:
+    def running(cls, smtpds: Callable[[Path], Mapping[str, Smtpd]]) -> Iterator[Self]:
         """Start it, wait until it listens, end it when the context ends.
 
         It runs as user postfix, which must be able to reach the sockets. They must listen before the first SMTP
         connection of each kind: an SMTP server that finds none ends, and Postfix waits a second to start another.
 
-        :param dovecot: the Dovecot auth socket; None: this folder's ``spool/private/auth``, where guides put it.
-        :param mux: the mux socket; None: this folder's ``mux``.
+        :param smtpds: is given the folder that will hold all of it, ``spool`` with ``private`` among it, and returns
+            the SMTP servers by name.
         """
         with folder("postfix") as path:
-            ports = Ports(free_port(), free_port(), free_port())
             postfix = Path(find("postfix"))
             daemons = Path(run([postfix.with_name("postconf"), "-dh", "daemon_directory"]).strip())
-            dovecot = dovecot or path / "spool/private/auth"
-            mux = mux or path / "mux"
-            values = {
-                "folder": path,
-                "commands": postfix.parent,
-                "daemons": daemons,
-                "dovecot": dovecot,
-                "mux": mux,
-                "ports": ports,
-            }
-            for name, text in {"main.cf": _MAIN, "master.cf": _MASTER, "sasl/smtpd.conf": _CYRUS}.items():
-                file = path / "etc" / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text.format_map(values))
-            for name in ("data", "spool/private"):
+            for name in ("etc/sasl", "data", "spool/private"):
                 (path / name).mkdir(parents=True)
+            for name in ("data", "spool/private"):
                 shutil.chown(path / name, "postfix")
             (path / "spool/private").chmod(0o700)
+            servers = smtpds(path)
+            ports = {name: free_port() for name in servers}
+            master = "".join(_service(path, ports[name], server) for name, server in servers.items()) + _MASTER
+            (path / "etc/master.cf").write_text(master)
+            (path / "etc/main.cf").write_text(_MAIN.format(folder=path, commands=postfix.parent, daemons=daemons))
             run([postfix, "-c", path / "etc", "check"])
 
             log = path / "maillog"
             # What "postfix start-fg" starts, without the shell around it that would take the signals.
-            master = Program(
+            program = Program(
                 [daemons / "master", "-c", path / "etc", "-s"],
                 log=path / "log",
                 ready=lambda: log.exists() and "daemon started" in log.read_text(),
                 env={"MAIL_CONFIG": str(path / "etc")},
             )
-            master.start()
+            program.start()
             try:
-                yield cls(path, master, ports, dovecot=dovecot, mux=mux)
+                yield cls(path, program, ports)
             finally:
-                master.stop()
+                program.stop()
 
-    def login(self, port: int, user: str, password: str, mechanism: str = "PLAIN") -> Answer:
+    @contextmanager
+    def smtp(self, name: str) -> Iterator[smtplib.SMTP]:
+        """An SMTP session that has said EHLO."""
+        with smtplib.SMTP("127.0.0.1", self.ports[name], timeout=15) as smtp:
+            smtp.ehlo()
+            yield smtp
+
+    def login(self, name: str, form: str, user: str, password: str) -> Answer:
+        """Log in, in one of :data:`rig.smtp.FORMS`, and leave."""
+        with self.smtp(name) as smtp:
+            return login(lambda line: _answer(smtp.docmd(line)), form, user, password)
+
+    def swaks(self, name: str, user: str, password: str, mechanism: str = "PLAIN") -> Answer:
         """Log in with swaks (PLAIN with an initial response, LOGIN without) and leave."""
-        command = [find("swaks"), "--server", f"127.0.0.1:{port}", "--quit-after", "AUTH", "--auth", mechanism]
+        server = f"127.0.0.1:{self.ports[name]}"
+        command = [find("swaks"), "--server", server, "--quit-after", "AUTH", "--auth", mechanism]
         done = subprocess.run(
             [*command, "-au", user, "-ap", password],
             stdin=subprocess.DEVNULL,
@@ -169,3 +152,20 @@ class Postfix:
         assert len(answers) == 1, f"swaks heard no clear answer:\n{done.stdout}{done.stderr}\n{self.maillog[-3000:]}"
         code, text = answers[0]
         return Answer(int(code), text)
+
+
+def _service(path: Path, port: int, smtpd: Smtpd) -> str:
+    settings = re.findall(r"^(\w+) *= *(.*)$", smtpd.main, re.MULTILINE)
+    assert len(settings) == len(smtpd.main.splitlines()), smtpd.main
+    given = dict(settings)
+    if smtpd.smtpd_conf:
+        # cyrus_sasl_config_path is one for all, so that each has a file of another name.
+        assert (given.pop("cyrus_sasl_config_path"), given["smtpd_sasl_path"]) == ("/etc/postfix/sasl", "smtpd")
+        given["smtpd_sasl_path"] = f"smtpd{port}"
+        (path / f"etc/sasl/smtpd{port}.conf").write_text(smtpd.smtpd_conf)
+    overrides = "".join(f"  -o {{ {key} = {value} }}\n" for key, value in given.items())
+    return f"127.0.0.1:{port} inet n - {'y' if smtpd.chroot else 'n'} - - smtpd\n{overrides}"
+
+
+def _answer(said: tuple[int, bytes]) -> Answer:
+    return Answer(said[0], said[1].decode())

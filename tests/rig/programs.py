@@ -13,15 +13,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
-# Debian keeps servers out of an ordinary user's PATH.
-_SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+# Exim's package and Postfix's exclude each other, so Exim's is unpacked beside the system (scripts/test). Debian keeps
+# servers out of an ordinary user's PATH.
+_ASIDE = Path(__file__).parents[2] / ".programs/usr/sbin"
+_SEARCH = os.pathsep.join([str(_ASIDE), os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 PACKAGES = {
     "slapd": "slapd",
     "slapadd": "slapd",
     "ldapmodify": "ldap-utils",
     "ldapsearch": "ldap-utils",
+    "ldapwhoami": "ldap-utils",
     "ns-slapd": "389-ds-base",
     "saslauthd": "sasl2-bin",
     "testsaslauthd": "sasl2-bin",
@@ -31,6 +35,11 @@ PACKAGES = {
     "postfix": "postfix",
     "swaks": "swaks",
     "doveadm": "dovecot-core",
+    "exim4": "exim4-daemon-heavy",
+    "svn": "subversion",
+    "svnadmin": "subversion",
+    "svnserve": "subversion",
+    "cyrmaster": "cyrus-imapd",
 }
 """Program to the Debian package that brings it."""
 
@@ -140,6 +149,12 @@ class Program:
         self._seconds = seconds
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0
+
+    def within(self, *command: object) -> Self:
+        """The same program, started by another one that ends by becoming it."""
+        self._command[:0] = [str(word) for word in command]
+        return self
 
     @property
     def pid(self) -> int:
@@ -153,6 +168,11 @@ class Program:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     @property
+    def said(self) -> str:
+        """What it has printed since its last start."""
+        return self.log[self._began :]
+
+    @property
     def status(self) -> int | None:
         """Exit status as subprocess gives it (minus the signal's number), None while it runs."""
         assert self._process is not None, "not started"
@@ -160,6 +180,7 @@ class Program:
 
     def start(self) -> None:
         """Start, and return once it serves; raises :class:`StartFailed`."""
+        self._began = len(self.log)
         with self._log.open("ab") as out:
             # A session of its own: Ctrl-C reaches the tests alone, which then end it in order.
             self._process = subprocess.Popen(
