@@ -8,11 +8,13 @@ is no attack. Nothing here ever holds up a right password, since only what has b
 from __future__ import annotations
 
 import ipaddress
+import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from cachetools import TTLCache
+from cachetools import LRUCache
 
 from pysaslauthd.fingerprint import fingerprints
 
@@ -31,7 +33,10 @@ _DOUBLINGS = 16
 """Beyond, the longest delay has long been reached."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_MAPPED = b"\0" * 10 + b"\xff\xff"
+"""What an IPv4 address begins with as an IPv6 one (RFC 4291 section 2.5.5.2)."""
+_HALF = 8
+"""Bytes of an IPv6 address that count: whoever has one has the whole /64 (RFC 4291 section 2.5.4)."""
 
 
 class Delay(NamedTuple):
@@ -49,19 +54,15 @@ class Delay(NamedTuple):
 _NONE = Delay(0.0)
 
 
-class _User:
-    __slots__ = ("failures", "known")
+class _Failures:
+    """Of a user or from an address. ``known`` holds the marks of the last wrong passwords, one behind the other."""
 
-    def __init__(self) -> None:
-        self.failures = 0
-        self.known = b""  # the marks of the last wrong passwords, one behind the other
+    __slots__ = ("count", "known", "until")
 
-
-class _Address:
-    __slots__ = ("failures",)
-
-    def __init__(self) -> None:
-        self.failures = 0
+    def __init__(self, until: float) -> None:
+        self.count = 0
+        self.known = b""
+        self.until = until
 
 
 class Throttle:
@@ -90,8 +91,10 @@ class Throttle:
         self._free_per_address = free_per_address
         self._longest = longest
         self._trusted = trusted
-        self._users: TTLCache[bytes, _User] = TTLCache(MAX_USERS, memory, clock)
-        self._addresses: TTLCache[bytes, _Address] = TTLCache(MAX_ADDRESSES, memory, clock)
+        self._memory = memory
+        self._clock = clock
+        self._users: LRUCache[bytes, _Failures] = LRUCache(MAX_USERS)
+        self._addresses: LRUCache[bytes, _Failures] = LRUCache(MAX_ADDRESSES)
         self._fingerprint = fingerprints()
 
     def failed(self, key: bytes, password: bytes, remote: bytes) -> Delay:
@@ -101,26 +104,21 @@ class Throttle:
         :param remote: the client's address as a door got it, ``192.0.2.7`` or ``192.0.2.7;4567``. Whatever is no
             address counts for the user alone.
         """
-        address = _address(remote)
-        if address is not None and self._trusted and any(address in network for network in self._trusted):
+        address = _packed(remote)
+        if address and self._trusted and self._trusts(address):
             return _NONE
-        user = self._users.get(key) or _User()
-        self._users[key] = user
-        source = None
-        if address is not None:
-            place = address.packed if address.version == 4 else address.packed[:8]  # whoever has one has its whole /64
-            source = self._addresses.get(place)
-            if source is None:
-                source = self._addresses[place] = _Address()
+        now = self._clock()
+        user = self._users.get(key)
+        if user is None or user.until <= now:
+            user = self._users[key] = _Failures(now)
+        user.until = now + self._memory
         mark = self._fingerprint(key, password)[:_MARK]
         new = mark not in user.known
         if new:
             user.known = (user.known + mark)[-MAX_KNOWN * _MARK :]
-            user.failures += 1
-            if source is not None:
-                source.failures += 1
-        beyond = user.failures - self._free
-        beyond_address = source.failures - self._free_per_address if source is not None else 0
+            user.count += 1
+        beyond = user.count - self._free
+        beyond_address = self._count(address[:_HALF], new, now) - self._free_per_address if address else 0
         most = max(beyond, beyond_address)
         if most <= 0:
             return _NONE
@@ -134,16 +132,26 @@ class Throttle:
         """
         user = self._users.get(key)
         if user is not None:
-            user.failures = 0
+            user.count = 0
+
+    def _count(self, place: bytes, new: bool, now: float) -> int:
+        source = self._addresses.get(place)
+        if source is None or source.until <= now:
+            source = self._addresses[place] = _Failures(now + self._memory)
+        source.count += new
+        return source.count
+
+    def _trusts(self, address: bytes) -> bool:
+        parsed = ipaddress.ip_address(address)
+        return any(parsed in network for network in self._trusted)
 
 
-def _address(remote: bytes) -> Address | None:
-    if not remote:
-        return None
-    try:
-        address = ipaddress.ip_address(remote.partition(b";")[0].decode())
-    except ValueError:
-        return None
-    if address.version == 6 and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+def _packed(remote: bytes) -> bytes:
+    """The address in network byte order, 4 or 16 bytes; none for what is no address."""
+    if remote:
+        with suppress(ValueError, OSError):
+            text = remote.partition(b";")[0].partition(b"%")[0].decode()
+            if ":" not in text:
+                return socket.inet_pton(socket.AF_INET, text)
+            return socket.inet_pton(socket.AF_INET6, text).removeprefix(_MAPPED)
+    return b""
