@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from rig.programs import Program, find, folder, free_port, run
+from rig.programs import Program, find, folder, free_ports, run
 from rig.smtp import Answer, login
 
 _MAIN = """\
@@ -104,7 +104,8 @@ class Postfix:
                 shutil.chown(path / name, "postfix")
             (path / "spool/private").chmod(0o700)
             servers = smtpds(path)
-            ports = {name: free_port() for name in servers}
+            # Postfix takes the last of two servers on one port, and says nothing.
+            ports = dict(zip(servers, free_ports(len(servers)), strict=True))
             master = "".join(_service(path, ports[name], server) for name, server in servers.items()) + _MASTER
             (path / "etc/master.cf").write_text(master)
             (path / "etc/main.cf").write_text(_MAIN.format(folder=path, commands=postfix.parent, daemons=daemons))

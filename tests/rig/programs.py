@@ -98,11 +98,21 @@ def folder(name: str) -> Iterator[Path]:
 
 def free_port() -> int:
     """A loopback TCP port that nobody uses, outside the range that the kernel gives to clients."""
-    for _ in range(100):
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """As many different ones."""
+    ports = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(100 * count):
+            port = random.randrange(20000, 32000)
+            probe = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                ports.append(port)
+            if len(ports) == count:
+                return ports
     raise StartFailed("no free port between 20000 and 32000")
 
 
