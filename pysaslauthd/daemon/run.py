@@ -1,4 +1,4 @@
-"""The daemon: builds the parts, starts them in order, stops them in order. The only place where they meet."""
+"""The life of the daemon: start, serve, stop."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from pysaslauthd.auth import Authenticator
 from pysaslauthd.cache import Cache
 from pysaslauthd.config import DaemonSettings, LdapSettings, Loaded
 from pysaslauthd.config.options import DaemonOptions
-from pysaslauthd.config.sockets import SocketPlace
+from pysaslauthd.daemon.doors import open_doors
 from pysaslauthd.directory.interface import Directory
 from pysaslauthd.directory.ldif import LdifDirectory
 from pysaslauthd.directory.servers import Servers
-from pysaslauthd.errors import PysaslauthdError, StartError
+from pysaslauthd.errors import PysaslauthdError
 from pysaslauthd.flow import future
 from pysaslauthd.log import log_outcome
 from pysaslauthd.mechanisms import visibility
 from pysaslauthd.mechanisms.ldap import LdapMechanism
-from pysaslauthd.model import Door
-from pysaslauthd.server import listener
 from pysaslauthd.server.dovecot import DovecotServer
-from pysaslauthd.server.listener import Listener
 from pysaslauthd.server.mux import MuxServer
 from pysaslauthd.systemd import Inherited, Notifier, listening_sockets, watchdog_interval
 from pysaslauthd.throttle import Throttle
@@ -73,7 +70,7 @@ async def _run(
         deadline=own.login_deadline,
         max_questions=own.max_pending_logins,
     )
-    doors = _doors(options, inherited)
+    doors = open_doors(options, inherited)
     servers = [
         MuxServer(
             authenticator,
@@ -147,38 +144,6 @@ def _give_up_root(options: DaemonOptions, own: DaemonSettings) -> None:
     elif os.geteuid() == 0:
         logger.warning("running as root: let it become a user without privileges, see user in %s", options.config)
     privileges.forbid_core_dumps()
-
-
-def _doors(options: DaemonOptions, inherited: tuple[Inherited, ...]) -> list[tuple[Door, Listener]]:
-    """All sockets to serve: systemd's, then those of the command line. All of them can be had, or none is kept."""
-    doors: list[tuple[Door, Listener]] = []
-    try:
-        kinds = [_door(each.name) for each in inherited]
-        doors += [(kind, listener.adopt(each.socket.detach())) for kind, each in zip(kinds, inherited, strict=True)]
-        if "mux" not in kinds:
-            doors.append(("mux", listener.bind(str(options.mux_path))))
-        doors += [("mux", _bind(place)) for place in options.mux_sockets]
-        doors += [("dovecot", _bind(place)) for place in options.dovecot_sockets]
-    except StartError:
-        for _, door in doors:
-            door.stop()
-        for each in inherited:
-            each.socket.close()
-        raise
-    return doors
-
-
-def _bind(place: SocketPlace) -> Listener:
-    return listener.bind(place.path, mode=place.mode, owner=place.owner, group=place.group)
-
-
-def _door(name: str) -> Door:
-    doors: dict[str, Door] = {"mux": "mux", "dovecot": "dovecot"}
-    if name in doors:
-        return doors[name]
-    raise StartError(
-        f"systemd hands over a socket named {name}; write FileDescriptorName=mux, or =dovecot, in its unit"
-    )
 
 
 def _directory(settings: LdapSettings, options: DaemonOptions, deadline: float) -> Directory:
