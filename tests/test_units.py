@@ -124,6 +124,28 @@ def test_socket_and_service_meet_in_one_directory() -> None:
     assert f"u {user} -:{group} " in (UNITS / "pysaslauthd.sysusers").read_text()
 
 
+@pytest.mark.parametrize(
+    ("unit", "name", "path"),
+    [
+        ("pysaslauthd.socket", "mux", "/run/saslauthd/mux"),
+        ("pysaslauthd-dovecot.socket", "dovecot", "/var/spool/postfix/private/auth"),
+        ("pysaslauthd-chroot.socket", "mux", "/var/spool/postfix/var/run/saslauthd/mux"),
+    ],
+)
+def test_each_socket_has_the_name_of_its_protocol(unit: str, name: str, path: str) -> None:
+    assert (only(unit, "FileDescriptorName"), only(unit, "ListenStream")) == (name, path)
+    # A socket belongs to the service of its own name, if not told otherwise.
+    assert dict(settings(unit)).get("Service", unit.replace(".socket", ".service")) == "pysaslauthd.service"
+    assert only(unit, "SocketMode") == "0660"
+
+
+def test_every_socket_is_known_here_and_on_postfixs_page() -> None:
+    page = (UNITS.parent / "docs/how-to/postfix.md").read_text()
+    extra = {path.name for path in UNITS.glob("*.socket")} - {"pysaslauthd.socket"}
+    assert extra == {"pysaslauthd-dovecot.socket", "pysaslauthd-chroot.socket"}
+    assert all(f"`{unit}`" in page for unit in extra)
+
+
 def test_a_wrong_configuration_is_not_started_again_and_again() -> None:
     assert only("pysaslauthd.service", "Restart") == "on-failure"
     assert daemon.main(["--no-such-option"]) == int(only("pysaslauthd.service", "RestartPreventExitStatus"))

@@ -17,9 +17,9 @@ def units(tmp_path: Path) -> list[Path]:
     """Copies that start a program which is there."""
     need("systemd-analyze")
     copies = []
-    for name in ("pysaslauthd.service", "pysaslauthd.socket"):
-        copies.append(tmp_path / name)
-        text = (UNITS / name).read_text()
+    for unit in (UNITS / "pysaslauthd.service", *UNITS.glob("*.socket")):
+        copies.append(tmp_path / unit.name)
+        text = unit.read_text()
         copies[-1].write_text(text.replace("\nExecStart=pysaslauthd ", "\nExecStart=/bin/true "))
     return copies
 
