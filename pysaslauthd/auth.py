@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from pysaslauthd.cache import Cache
+from pysaslauthd.cache import Cache, Origin
 from pysaslauthd.flow import Reply, run
 from pysaslauthd.log import escape
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify
@@ -53,10 +53,12 @@ class Mechanism(Protocol):
 class _Question:
     """One question under way, and the requests that wait for its answer."""
 
-    __slots__ = ("deadline", "waiting")
+    __slots__ = ("deadline", "drops", "identity", "waiting")
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, identity: Identity, deadline: float, drops: int) -> None:
+        self.identity = identity
         self.deadline = deadline
+        self.drops = drops
         self.waiting: list[tuple[AuthRequest, Identity, float, Then]] = []
 
 
@@ -101,6 +103,7 @@ class Authenticator:
         self._timer: asyncio.TimerHandle | None = None
         self._held_back = 0
         self._beyond_lifetime = False
+        self._idle: asyncio.Future[None] | None = None
 
     def authenticate(self, request: AuthRequest, then: Then) -> None:
         """Decide on a request; call ``then`` exactly once with the outcome, perhaps before returning.
@@ -125,6 +128,40 @@ class Authenticator:
         self.authenticate(request, lambda decided: None if outcome.done() else outcome.set_result(decided))
         return await outcome
 
+    @property
+    def pending(self) -> int:
+        """Questions under way."""
+        return len(self._questions)
+
+    @property
+    def held_back(self) -> int:
+        """Refusals that wait to be told."""
+        return self._held_back
+
+    async def idle(self) -> None:
+        """Wait until no question is under way; no longer than the deadline where nothing new is asked."""
+        while self._questions:
+            self._idle = self._loop.create_future()
+            await self._idle
+
+    def flush(self, login: bytes, realm: bytes = b"") -> int:
+        """Forget the cached logins of one person, whichever way it is typed here and was typed there.
+
+        Upper and lower case are one; what is being asked of the directory now is not remembered either.
+
+        :return: entries forgotten. A person has several where the templates tell services or spellings apart.
+        """
+        if self._cache is None:
+            return 0
+        request = AuthRequest(login, b"", realm=realm)
+        identity = identify(request, default_realm=self._default_realm, append_realm=self._append_realm)
+        address = identity.address.lower()
+        return self._cache.drop(lambda origin: origin.address.lower() == address)
+
+    def flush_all(self) -> int:
+        """Forget every cached login; how many there were."""
+        return 0 if self._cache is None else self._cache.drop(lambda _: True)
+
     def _ask(self, key: bytes, request: AuthRequest, identity: Identity, started: float, then: Then) -> None:
         """Ask the mechanism, or wait with whoever is asking the same already."""
         asked = (key, request.password)
@@ -135,7 +172,8 @@ class Authenticator:
         if len(self._questions) >= self._max_questions:
             self._answer(request, identity, started, then, Outcome(Reason.OVERLOADED))
             return
-        question = _Question(started + self._deadline)
+        drops = self._cache.drops if self._cache is not None else 0
+        question = _Question(identity, started + self._deadline, drops)
         question.waiting.append((request, identity, started, then))
         self._questions[asked] = question
         if self._timer is None:
@@ -165,7 +203,7 @@ class Authenticator:
         """Remember what was learned, which is true even past the deadline, and answer whoever still waits."""
         waiting, question.waiting = question.waiting, []
         if outcome.verdict is not Verdict.UNAVAILABLE:
-            self._learn(asked, outcome.verdict)
+            self._learn(asked, question, outcome)
         elif waiting and outcome.reason in _NO_ANSWER and self._cache is not None and self._cache.holds_stale(*asked):
             outcome = self._past_lifetime(len(waiting), outcome)
         throttle = self._throttle if outcome.verdict is Verdict.REJECTED else None
@@ -173,19 +211,21 @@ class Authenticator:
             if throttle is None:
                 self._answer(request, identity, started, then, outcome)
             else:
-                delay = throttle.failed(asked[0], request.password, request.remote)
+                delay = throttle.failed(asked[0], request.password, request.remote, identity.address)
                 self._refuse(delay, request, identity, started, then, outcome)
+        if self._idle is not None and not self._questions and not self._idle.done():
+            self._idle.set_result(None)
 
-    def _learn(self, asked: tuple[bytes, bytes], verdict: Verdict) -> None:
+    def _learn(self, asked: tuple[bytes, bytes], question: _Question, outcome: Outcome) -> None:
         if self._beyond_lifetime:
             self._beyond_lifetime = False
             logger.info("the directory answers again")
-        if verdict is Verdict.REJECTED:
+        if outcome.verdict is Verdict.REJECTED:
             if self._cache is not None:
                 self._cache.forget(*asked)
             return
-        if self._cache is not None:
-            self._cache.store(*asked)
+        if self._cache is not None and self._cache.drops == question.drops:
+            self._cache.store(*asked, Origin(question.identity.address, outcome.dn))
         if self._throttle is not None:
             self._throttle.succeeded(asked[0])
 

@@ -12,9 +12,19 @@ from cachetools import TTLCache
 from pysaslauthd.fingerprint import fingerprints
 
 
+class Origin(NamedTuple):
+    """Whose login an entry remembers."""
+
+    address: bytes
+    """``user@domain``, as :attr:`pysaslauthd.model.Identity.address` makes it."""
+    dn: bytes
+    """The directory's entry; empty where it is not known."""
+
+
 class _Entry(NamedTuple):
     fingerprint: bytes
     until: float
+    origin: Origin
 
 
 class Cache:
@@ -27,12 +37,15 @@ class Cache:
     :param lifetime: seconds.
     :param stale: seconds after that for which an entry is still kept for :meth:`holds_stale`.
     :param clock: seconds, monotonic.
+
+    ``drops`` counts the calls of :meth:`drop`. Whoever asked a directory before one does not store what it said.
     """
 
     def __init__(
         self, entries: int, lifetime: float, *, stale: float = 0.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._entries: TTLCache[bytes, _Entry] = TTLCache(entries, lifetime + stale, clock)
+        self.drops = 0
         self._lifetime = lifetime
         self._clock = clock
         self._fingerprint = fingerprints()
@@ -51,14 +64,25 @@ class Cache:
         kept = self._entries.get(key)
         return kept is not None and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
 
-    def store(self, key: bytes, password: bytes) -> None:
+    def store(self, key: bytes, password: bytes, origin: Origin) -> None:
         """Remember an accepted password in place of the key's last one; the lifetime begins now."""
-        self._entries[key] = _Entry(self._fingerprint(key, password), self._clock() + self._lifetime)
+        self._entries[key] = _Entry(self._fingerprint(key, password), self._clock() + self._lifetime, origin)
 
     def forget(self, key: bytes, password: bytes) -> None:
         """Forget this very password, if it is the one remembered: it has been refused since."""
         if self.holds_stale(key, password):
             self._entries.pop(key, None)
+
+    def drop(self, whose: Callable[[Origin], bool]) -> int:
+        """Forget every entry of such an origin; how many there were. Looks at all of them: some 0.5 µs each."""
+        self.drops += 1
+        keys = [key for key, kept in list(self._entries.items()) if whose(kept.origin)]
+        return sum(self._entries.pop(key, None) is not None for key in keys)
+
+    @property
+    def most(self) -> int:
+        """Entries that there can be."""
+        return int(self._entries.maxsize)
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -51,17 +51,25 @@ class Delay(NamedTuple):
     address: bool = False
 
 
+class Delayed(NamedTuple):
+    """Who is delayed: users by their names, client addresses, of IPv6 their networks."""
+
+    users: list[bytes]
+    addresses: list[str]
+
+
 _NONE = Delay(0.0)
 
 
 class _Failures:
     """Of a user or from an address. ``known`` holds the marks of the last wrong passwords, one behind the other."""
 
-    __slots__ = ("count", "known", "until")
+    __slots__ = ("count", "known", "name", "until")
 
     def __init__(self, until: float) -> None:
         self.count = 0
         self.known = b""
+        self.name = b""
         self.until = until
 
 
@@ -97,12 +105,13 @@ class Throttle:
         self._addresses: LRUCache[bytes, _Failures] = LRUCache(MAX_ADDRESSES)
         self._fingerprint = fingerprints()
 
-    def failed(self, key: bytes, password: bytes, remote: bytes) -> Delay:
+    def failed(self, key: bytes, password: bytes, remote: bytes, name: bytes = b"") -> Delay:
         """Count a wrong password.
 
         :param key: whose; equal for one person however the login was typed.
         :param remote: the client's address as a door got it, ``192.0.2.7`` or ``192.0.2.7;4567``. Whatever is no
             address counts for the user alone.
+        :param name: the user's, for :meth:`delayed`.
         """
         address = _packed(remote)
         if address and self._trusted and self._trusts(address):
@@ -112,6 +121,7 @@ class Throttle:
         if user is None or user.until <= now:
             user = self._users[key] = _Failures(now)
         user.until = now + self._memory
+        user.name = name
         mark = self._fingerprint(key, password)[:_MARK]
         new = mark not in user.known
         if new:
@@ -134,6 +144,17 @@ class Throttle:
         if user is not None:
             user.count = 0
 
+    def delayed(self) -> Delayed:
+        """Whose next wrong password is delayed."""
+        now = self._clock()
+        users = [user.name for user in list(self._users.values()) if user.until > now and user.count >= self._free]
+        places = [
+            _text(place)
+            for place, source in list(self._addresses.items())
+            if source.until > now and source.count >= self._free_per_address
+        ]
+        return Delayed(users, places)
+
     def _count(self, place: bytes, new: bool, now: float) -> int:
         source = self._addresses.get(place)
         if source is None or source.until <= now:
@@ -144,6 +165,12 @@ class Throttle:
     def _trusts(self, address: bytes) -> bool:
         parsed = ipaddress.ip_address(address)
         return any(parsed in network for network in self._trusted)
+
+
+def _text(place: bytes) -> str:
+    if len(place) == 4:
+        return str(ipaddress.IPv4Address(place))
+    return str(ipaddress.IPv6Network((place.ljust(16, b"\0"), 8 * _HALF)))
 
 
 def _packed(remote: bytes) -> bytes:

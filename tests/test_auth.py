@@ -9,7 +9,7 @@ import pytest
 
 from pysaslauthd import auth
 from pysaslauthd.auth import Authenticator
-from pysaslauthd.cache import Cache
+from pysaslauthd.cache import Cache, Origin
 from pysaslauthd.flow import Reply
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict
 from pysaslauthd.throttle import Throttle
@@ -219,7 +219,7 @@ async def test_each_question_has_its_own_deadline() -> None:
 @on_loop
 async def test_too_many_questions_are_unavailable_at_once_and_the_cache_goes_on() -> None:
     cache = Cache(10, 3600)
-    cache.store(rig_key(b"u0"), b"cached")
+    cache.store(rig_key(b"u0"), b"cached", Origin(b"u0", b""))
     rig = Rig(max_questions=100, cache=cache)
     for number in range(100):
         assert rig.ask(GOOD._replace(login=b"u%d" % number)) == []
@@ -359,7 +359,7 @@ def past_its_lifetime(**options: Any) -> Rig:
     """The password of ``GOOD`` was accepted, and its cache entry's lifetime has just ended."""
     clock = Clock()
     cache = Cache(10, 3600, clock=clock, **options)
-    cache.store(rig_key(b"penguin", b"hoge.cxm"), GOOD.password)
+    cache.store(rig_key(b"penguin", b"hoge.cxm"), GOOD.password, Origin(GOOD.login, b""))
     clock.now = 3600.0
     return Rig(cache=cache, throttle=Throttle())
 
@@ -431,3 +431,68 @@ async def test_cached_logins_go_on_at_once_while_the_directory_is_down() -> None
         assert rig.ask(GOOD._replace(login=b"u%d" % number)) == []  # hung
         rig.refuse(GOOD._replace(login=b"v%d" % number), Reason.DIRECTORY_DOWN)
         assert rig.ask() == [Outcome(Reason.OK, cached=True)]
+
+
+@on_loop
+async def test_a_flush_forgets_one_person_however_typed() -> None:
+    cache = Cache(10, 3600)
+    rig = Rig(cache=cache, default_realm=b"hoge.cxm")
+    same = [
+        GOOD,
+        GOOD._replace(login=b"penguin"),
+        GOOD._replace(login=b"penguin", realm=b"hoge.cxm"),
+        GOOD._replace(login=b"PENGUIN@Hoge.Cxm"),
+    ]
+    for flushed in same:
+        for asked in [*same, GOOD._replace(login=b"u0@hoge.cxm"), GOOD._replace(login=b"penguin@iloli.bg")]:
+            rig.ask(asked)
+            rig.directory.replies[-1].set(Outcome(Reason.OK))
+        assert len(cache) == 4
+        assert rig.authenticator.flush(flushed.login, flushed.realm) == 2
+        assert len(cache) == 2
+    assert rig.authenticator.flush_all() == 2
+    assert len(cache) == 0
+
+
+@on_loop
+async def test_what_was_asked_before_a_flush_is_not_remembered_after_it() -> None:
+    cache = Cache(10, 3600)
+    rig = Rig(cache=cache)
+    outcomes = rig.ask()
+    assert rig.authenticator.flush(GOOD.login) == 0
+    rig.directory.replies[-1].set(Outcome(Reason.OK))
+    assert outcomes == [Outcome(Reason.OK)]
+    assert len(cache) == 0
+    rig.ask()
+    rig.directory.replies[-1].set(Outcome(Reason.OK))
+    assert len(cache) == 1
+
+
+@on_loop
+async def test_without_a_cache_there_is_nothing_to_flush() -> None:
+    rig = Rig()
+    assert (rig.authenticator.flush(GOOD.login), rig.authenticator.flush_all()) == (0, 0)
+
+
+@on_loop
+async def test_it_is_idle_once_the_last_question_is_answered() -> None:
+    rig = Rig()
+    await rig.authenticator.idle()
+    told = rig.ask() + rig.ask(GOOD._replace(login=b"u0"))
+    assert rig.authenticator.pending == 2
+    waiting = asyncio.ensure_future(rig.authenticator.idle())
+    for reply in rig.directory.replies:
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        reply.set(Outcome(Reason.OK))
+    await waiting
+    assert (rig.authenticator.pending, len(told)) == (0, 0)
+
+
+@on_loop
+async def test_a_question_past_its_deadline_is_no_longer_waited_for() -> None:
+    rig = Rig(deadline=0.05)
+    outcomes = rig.ask()
+    async with asyncio.timeout(5):
+        await rig.authenticator.idle()
+    assert [outcome.reason for outcome in outcomes] == [Reason.DEADLINE]

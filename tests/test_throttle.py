@@ -167,3 +167,21 @@ def test_no_password_stays_in_it() -> None:
     throttle.failed(b"penguin", b"secret-1", b"")
     (user,) = throttle._users.values()
     assert b"secret" not in user.known
+
+
+def test_it_names_who_is_delayed() -> None:
+    clock = Clock()
+    throttle = Throttle(free=2, free_per_address=4, memory=600, clock=clock)
+    for number in range(2):
+        throttle.failed(b"penguin\0hoge.cxm", b"guess %d" % number, b"192.0.2.7;4567", b"penguin@hoge.cxm")
+        throttle.failed(b"u0", b"guess %d" % number, b"2001:db8::1", b"u0@hoge.cxm")
+    throttle.failed(b"u1", b"guess", b"192.0.2.7", b"u1@hoge.cxm")
+    assert throttle.delayed() == ([b"penguin@hoge.cxm", b"u0@hoge.cxm"], [])
+    for number in range(2):
+        throttle.failed(b"u%d" % number, b"other", b"192.0.2.7")
+        throttle.failed(b"u%d" % number, b"another", b"2001:db8::2")
+    throttle.succeeded(b"u0")
+    assert throttle.delayed().addresses == ["192.0.2.7", "2001:db8::/64"]
+    assert b"penguin@hoge.cxm" in throttle.delayed().users
+    clock.now = 600
+    assert throttle.delayed() == ([], [])
