@@ -63,6 +63,22 @@ class Query:
     """Sent along; a directory that does not know them leaves them aside."""
 
 
+class ServerState(NamedTuple):
+    """How a server is, or a file.
+
+    ``up`` is None until the first attempt to reach it. ``seconds`` is how long this has been so. ``error`` is the last
+    failure, also one that is over; empty for none.
+    """
+
+    server: str
+    up: bool | None
+    seconds: float
+    error: str = ""
+    connections: int = 0
+    in_flight: int = 0
+    """Requests that wait for their answer."""
+
+
 class Directory(Protocol):
     """A directory: answers searches, compares, and binds.
 

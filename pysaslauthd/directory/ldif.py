@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from pysaslauthd import passwords
-from pysaslauthd.directory.interface import Bound, Entry, Found, Query
+from pysaslauthd.directory.interface import Bound, Entry, Found, Query, ServerState
 from pysaslauthd.directory.ldif_file import LOOK_EVERY, LdifFile
 from pysaslauthd.directory.match import Filter, compile_filter
 from pysaslauthd.directory.rules import Dn, dn_of, rule_of
@@ -152,6 +152,10 @@ class LdifDirectory:
         :raises DirectoryRefused: result 7.
         """
         raise DirectoryRefused(_AUTH_METHOD_NOT_SUPPORTED, "an LDIF file has no SASL", "SASL PLAIN bind")
+
+    def states(self) -> list[ServerState]:
+        """The file's state: up, with the content that was read last; ``error`` is why it could not be read since."""
+        return [self._file.state()]
 
     def start(self) -> None:
         """Begin to look whether the file changes. Needs the running event loop."""

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 import stat
+import time
 from concurrent.futures import Executor
 from typing import NamedTuple
 
 from pysaslauthd.directory.content import Content
+from pysaslauthd.directory.interface import ServerState
 from pysaslauthd.errors import ConfigError, StartError
 from pysaslauthd.wire import ldif
 
@@ -66,6 +68,7 @@ class LdifFile:
         self._job: asyncio.Future[Reading] | None = None
         self._complaint = ""
         self._exposed = False
+        self._read = time.monotonic()
         try:
             reading = read(path)
         except OSError as error:
@@ -84,6 +87,12 @@ class LdifFile:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def state(self) -> ServerState:
+        """The file, up since it was last read."""
+        return ServerState(
+            f"ldif://{self._path}", up=True, seconds=time.monotonic() - self._read, error=self._complaint
+        )
 
     def _look_again(self) -> None:
         self.look()
@@ -122,6 +131,7 @@ class LdifFile:
             return
         self.content = reading.content
         self._version = reading.version
+        self._read = time.monotonic()
         self._complaint = ""
         _LOG.info("%s: read again, it holds %d entries", self._path, len(self.content.entries))
         self._warn_if_exposed(reading)

@@ -9,6 +9,7 @@ from pysaslauthd.config import ServerUri
 from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.connection import LdapConnection, Pulse
 from pysaslauthd.directory.deliver import deliver, deliver_failure
+from pysaslauthd.directory.interface import ServerState
 from pysaslauthd.errors import DirectoryDown, DirectoryError, DirectoryTimeout
 from pysaslauthd.flow import Reply
 
@@ -45,6 +46,8 @@ class Server:
         self._reviving: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[LdapConnection]] = set()
         self._stopping = False
+        self._error = ""
+        self._since = asyncio.get_running_loop().time()
 
     # -- searches
 
@@ -96,7 +99,9 @@ class Server:
         self._open.add(connection)
         if self.up is False:
             logger.warning("directory server is back: %s", self.uri.text)
-        self.up = True
+        if not self.up:
+            self.up = True
+            self._since = asyncio.get_running_loop().time()
         return connection
 
     def _outcome(self, task: asyncio.Task[LdapConnection]) -> LdapConnection | DirectoryError:
@@ -147,16 +152,25 @@ class Server:
         failure counts only when no connection for searches is left.
         """
         hung = isinstance(error, DirectoryTimeout) and error.silent
+        if not self._stopping:
+            self._error = str(error)
         if self._stopping or (self._searchers and not hung):
             return
         if self.up is not False:
             self.up = False
+            self._since = asyncio.get_running_loop().time()
             logger.warning("directory server failed: %s", error)
         if self._reviving is None:
             self._reviving = asyncio.get_running_loop().create_task(self._revive())
         if hung:  # now that it counts as down, what was in flight is asked of the next server
             for connection in [*self._open]:
                 connection.close()
+
+    def state(self) -> ServerState:
+        """How the server is now."""
+        seconds = asyncio.get_running_loop().time() - self._since
+        in_flight = sum(connection.pending for connection in self._open)
+        return ServerState(self.uri.text, self.up, seconds, self._error, len(self._open), in_flight)
 
     async def _revive(self) -> None:
         delay = FIRST_RETRY

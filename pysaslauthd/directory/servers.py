@@ -17,7 +17,7 @@ from pysaslauthd.directory.connection import (
     refuse,
 )
 from pysaslauthd.directory.gate import Gate
-from pysaslauthd.directory.interface import Bound, Entry, Found, Query
+from pysaslauthd.directory.interface import Bound, Entry, Found, Query, ServerState
 from pysaslauthd.directory.referral import Referrals, Search
 from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
@@ -182,6 +182,10 @@ class Servers:
         return sorted(servers, key=lambda server: server.up is False)
 
     # -- life
+
+    def states(self) -> list[ServerState]:
+        """How each server is, in the order of the configuration."""
+        return [server.state() for server in self._servers]
 
     def start(self) -> None:
         """Begin to connect to the first server."""

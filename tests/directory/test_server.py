@@ -295,3 +295,30 @@ def test_a_fault_in_the_program_while_connecting_is_logged_and_answers(
         run(test())
     assert caplog.text.count("internal error: KeyError while connecting") == 2
     assert "password" not in caplog.text
+
+
+def test_its_state_tells_since_when_and_what_failed_last() -> None:
+    async def test() -> None:
+        async with served(fake, binders=1) as server:
+            untried = server.state()
+            assert (untried.server, untried.up, untried.error) == (fake.uri, None, "")
+            connection = await future(server.connected())
+            fake.fault("search", faults.silent)
+            ask(connection)
+            state = server.state()
+            assert (state.up, state.error, state.connections, state.in_flight) == (True, "", 1, 1)
+            connection.close()
+            fake.stop()
+            with pytest.raises(DirectoryDown):
+                await future(server.connected())
+            down = server.state()
+            assert (down.up, down.connections, down.in_flight) == (False, 0, 0)
+            assert down.error.endswith("Connection refused")
+            assert 0 <= down.seconds < 10
+            fake.listen()
+            await future(server.connected())
+            back = server.state()
+            assert (back.up, back.error, back.connections) == (True, down.error, 1)
+
+    with FakeLdap() as fake:
+        run(test())
