@@ -10,7 +10,7 @@ from test_house import PACKAGE, ROOT, ROWS, modules
 from pysaslauthd import config
 
 DOCS = ROOT / "docs"
-PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*DOCS.glob("*.md"), *ROOT.glob("*.md")))
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*DOCS.rglob("*.md"), *ROOT.glob("*.md")))
 
 
 def test_the_page_of_keys_is_what_the_code_says() -> None:
