@@ -146,6 +146,13 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 @click.option("-d", "--debug", is_flag=True, help="Same as -f -V.")
 @click.option("-f", "--foreground", is_flag=True, help="Do not detach; log to standard error.")
 @click.option("-V", "--verbose", is_flag=True, help="Log accepted logins too.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["classic", "json"]),
+    default=DaemonOptions().log_format,
+    show_default=True,
+    help="The form of a line: saslauthd's, or a JSON object.",
+)
 @click.option("-T", "--time-of-day", is_flag=True, help="Accepted for compatibility; has no meaning here.")
 @click.option("-l", "--no-accept-lock", is_flag=True, help="Accepted for compatibility; has no meaning here.")
 @click.option(
@@ -174,6 +181,7 @@ def command(
     debug: bool,
     foreground: bool,
     verbose: bool,
+    log_format: log.Form,
     time_of_day: bool,
     no_accept_lock: bool,
 ) -> int:
@@ -188,6 +196,7 @@ def command(
         append_realm=append_realm,
         verbose=verbose or debug,
         foreground=foreground or debug,
+        log_format=log_format,
         unavailable=unavailable,
         mux_sockets=mux_sockets,
         dovecot_sockets=dovecot_sockets,
@@ -208,8 +217,9 @@ def start(options: DaemonOptions, remarks: tuple[str, ...] = ()) -> int:
     :param remarks: lines to log first.
     """
     attached = options.foreground or "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ
-    terminal = log.StderrHandler(journal=log.leads_to_journal(os.environ))
-    log.setup([terminal] if attached else [terminal, log.SyslogHandler()], verbose=options.verbose)
+    terminal = log.attached(os.environ, options.log_format)
+    handlers = [terminal] if attached else [terminal, log.SyslogHandler(form=options.log_format)]
+    log.setup(handlers, verbose=options.verbose)
 
     def run() -> int:
         for remark in remarks:

@@ -35,6 +35,8 @@ class DaemonOptions:
     """``-V``, ``-d``: accepted logins are logged too."""
     foreground: bool = False
     """``-f``, ``-d``: stay attached, and log to standard error."""
+    log_format: Literal["classic", "json"] = "classic"
+    """The form of the log's lines."""
     unavailable: Literal["close", "no"] = "close"
     """What a mux client is told when no directory could be asked: nothing, or NO like saslauthd."""
     mux_sockets: tuple[SocketPlace, ...] = ()
