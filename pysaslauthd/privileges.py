@@ -6,6 +6,7 @@ root (sockets, secrets), :func:`become`, :func:`forbid_core_dumps`.
 
 from __future__ import annotations
 
+import ctypes
 import grp
 import logging
 import os
@@ -138,10 +139,8 @@ def forbid_core_dumps() -> None:
 def _call(function: str, *arguments: int) -> str:
     """Call a function of the C library that Python has no name for; what went wrong, or nothing."""
     try:
-        import ctypes  # noqa: PLC0415 - where it is missing or forbidden, the daemon runs all the same
-
         library = ctypes.CDLL(None, use_errno=True)
         failed = library[function](*map(ctypes.c_ulong, arguments)) != 0
-        return os.strerror(ctypes.get_errno()) if failed else ""
-    except (ImportError, OSError, MemoryError, AttributeError) as error:
-        return f"{type(error).__name__}: {error}"
+    except (OSError, AttributeError) as error:
+        return str(error)
+    return os.strerror(ctypes.get_errno()) if failed else ""
