@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import smtplib
 import socket
 from base64 import b64encode
 from collections.abc import Iterator
@@ -35,10 +36,18 @@ def with_senders(folder: Path) -> dict[str, Smtpd]:
 
 
 @pytest.fixture(scope="module")
-def postfix() -> Iterator[Postfix]:
+def postfix(authority: Authority) -> Iterator[Postfix]:
+    """The page's SMTP servers, and ``TLS``, which asks like the first."""
     need_root()
     need("postfix", "swaks")
-    with Postfix.running(with_senders) as running:
+    mine = authority.issue("postfix")
+    tls = f"smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {mine.certificate}\nsmtpd_tls_key_file = {mine.key}\n"
+
+    def servers(folder: Path) -> dict[str, Smtpd]:
+        made = with_senders(folder)
+        return {**made, "TLS": made["dovecot"]._replace(main=made["dovecot"].main + tls)}
+
+    with Postfix.running(servers) as running:
         yield running
 
 
@@ -120,6 +129,14 @@ def test_the_log_tells_who_asked_through_which_door(postfix: Postfix, slapd: Sla
         assert postfix.login("cyrus", "PLAIN", PENGUIN, "wrong").code == 535
         assert daemon.logged("auth failure: [user=penguin] [service=smtp] [realm=hoge.cxm] [mech=ldap]")
         assert daemon.logged(f"[door=mux] [pid={smtpd_pid(postfix)}] [uid={uid}]")
+
+
+def test_the_log_tells_a_connection_with_tls(postfix: Postfix, slapd: Slapd) -> None:
+    with behind(postfix, slapd) as daemon, postfix.smtp("TLS") as smtp:
+        smtp.starttls()
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            smtp.login(PENGUIN, "wrong")
+        assert daemon.logged("[remote=127.0.0.1] [local=127.0.0.1] [secured=yes] [mech=ldap] [reason=wrong-password]")
 
 
 def test_exim_tells_the_address_of_the_mail_program(postfix: Postfix, slapd: Slapd) -> None:
