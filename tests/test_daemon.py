@@ -160,11 +160,20 @@ def handed_over(at: Path, names: str, *flags: str) -> Iterator[subprocess.Popen[
             process.kill()
 
 
+def serving(process: subprocess.Popen[str]) -> str:
+    """What the daemon says that it serves."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        _, said, names = line.rstrip("\n").partition(": serving ")
+        if said:
+            return names
+    raise AssertionError("it ended")
+
+
 def test_systemds_sockets_are_served_by_their_names_and_left_in_place() -> None:
     with folder("daemon") as at, handed_over(at, "mux:dovecot:mux", f"--dovecot-socket={at}/own") as process:
-        assert process.stderr is not None
         names = f"mux {at}/inherited0, dovecot {at}/inherited1, mux {at}/inherited2, dovecot {at}/own"
-        assert process.stderr.readline().endswith(f": serving {names}\n")
+        assert serving(process) == names
         for number in 0, 2:
             assert ask_mux(at / f"inherited{number}", request(*RIGHT, "smtp", "")) == b"OK"
         for name in "inherited1", "own":
@@ -178,8 +187,7 @@ def test_systemds_sockets_are_served_by_their_names_and_left_in_place() -> None:
 
 def test_a_dovecot_socket_of_systemds_is_served_beside_the_daemons_own_mux() -> None:
     with folder("daemon") as at, handed_over(at, "dovecot") as process:
-        assert process.stderr is not None
-        assert process.stderr.readline().endswith(f": serving dovecot {at}/inherited0, mux {at}/mux\n")
+        assert serving(process) == f"dovecot {at}/inherited0, mux {at}/mux"
 
 
 @pytest.mark.parametrize("names", ["unknown", "mux:imap"])
