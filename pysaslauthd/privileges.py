@@ -112,12 +112,14 @@ def lock_memory() -> None:
     Only where the limit on locked memory (RLIMIT_MEMLOCK) is none, or root can lift it: under a limit, memory past it
     could not be had at all.
     """
-    infinite = resource.RLIM_INFINITY
-    try:
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (infinite, infinite))
-    except (OSError, ValueError):
-        _LOG.debug("memory is not locked: its limit is %d bytes", resource.getrlimit(resource.RLIMIT_MEMLOCK)[0])
-        return
+    none = resource.RLIM_INFINITY
+    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if limit[0] != none:
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (none, none))
+        except (OSError, ValueError):
+            _LOG.debug("memory is not locked: its limit is %d bytes", limit[0])
+            return
     failure = _call("mlockall", _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
     _LOG.debug("memory is locked" if not failure else f"memory is not locked: {failure}")
 
@@ -127,10 +129,8 @@ def forbid_core_dumps() -> None:
 
     To be called last: the kernel sets its own mind when the user changes.
     """
-    try:
+    if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):  # a sandbox may forbid to set even what is set
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (OSError, ValueError) as error:
-        _LOG.warning("the limit on core dumps cannot be lowered: %s", error)
     failure = _call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
     if failure:
         _LOG.warning("core dumps cannot be forbidden: %s", failure)

@@ -236,3 +236,20 @@ def test_a_kernel_that_refuses_is_no_reason_not_to_run(
 def test_a_function_that_fails_says_why() -> None:
     assert privileges._call("prctl", 2**31 - 1, 0, 0, 0, 0) == "Invalid argument"
     assert "no_such_function" in privileges._call("no_such_function")
+
+
+@pytest.mark.usefixtures("root")
+def test_in_a_sandbox_that_has_set_the_limits_none_is_set() -> None:
+    # As in the systemd unit, where setrlimit(2) is forbidden. mlockall(2) needs no privilege without a limit.
+    assert run("""
+def forbidden(*_):
+    raise PermissionError
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+infinite = resource.RLIM_INFINITY
+getrlimit = resource.getrlimit
+resource.getrlimit = lambda which: (infinite, infinite) if which == resource.RLIMIT_MEMLOCK else getrlimit(which)
+resource.setrlimit = forbidden
+privileges.raise_descriptor_limit(1)
+privileges.lock_memory()
+privileges.forbid_core_dumps()
+""") == ["memory is locked"]
