@@ -18,7 +18,7 @@ from bench.tools import Tools, compiled, missing
 from rig import Slapd
 
 FULL = Plan(rounds=5, seconds=3, delayed=4, held=11, grace=6)
-QUICK = Plan(rounds=3, seconds=0.3, delayed=1, held=1.5, grace=0.5)
+QUICK = Plan(rounds=2, seconds=0.4, delayed=1, held=1.5, grace=0.3)
 SELF_TEST = Plan(rounds=1, seconds=0.1, delayed=0.5, held=0.5, grace=0.5)
 PEOPLE = 5000
 WRONG = 5
@@ -106,7 +106,10 @@ def _profile(tools: Tools, server: Slapd, rows: Sequence[work.Row], plan: Plan, 
         if row.key in _PROFILED:
             with peers.ours(Setting(row.method, row.cached, f"{server.uri}/")) as (peer, _):
                 tools.load(peer.protocol, peer.socket, in_flight=16, logins=tools.people, wrong=0)
-                profile = stages.profile(tools, peer, row, max(1, 2 * plan.seconds))
+                try:
+                    profile = stages.profile(tools, peer, row, max(1, 2 * plan.seconds))
+                except RuntimeError as error:
+                    raise click.ClickException(str(error)) from None
             kept[f"{row.title}, {row.in_flight} in flight"] = profile._asdict()
     found["sweeps"] = sweeps(tools, server, plan.seconds)
 

@@ -146,6 +146,18 @@ service auth {{
   }}
 }}
 """
+# Without root it can become nobody else, and enter no other root folder.
+_DOVECOT_USERS = """\
+default_login_user = {user}
+default_internal_user = {user}
+default_internal_group = {group}
+service anvil {{
+  chroot =
+}}
+service stats {{
+  chroot =
+}}
+"""
 _DOVECOT_LDAP = """\
 uris = {uri}
 dn = {dn}
@@ -169,11 +181,10 @@ def dovecot(setting: Setting) -> Iterator[tuple[Peer, ...]]:
     with folder("dovecot") as path:
         (path / "run").mkdir()
         (path / "state").mkdir()
-        me = Path("/proc/self").owner()
         values = {
             "folder": path,
             "cache": "32 M" if setting.cached else "0",
-            "users": "" if os.geteuid() == 0 else f"default_login_user = {me}\ndefault_internal_user = {me}",
+            "users": "" if os.geteuid() == 0 else _DOVECOT_USERS.format(user=path.owner(), group=path.group()),
         }
         (path / "dovecot.conf").write_text(_DOVECOT.format(**values))
         ldap = {"uri": setting.uri, "dn": people.SERVICE_DN, "password": people.SERVICE_PASSWORD, "base": people.PEOPLE}

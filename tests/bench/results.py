@@ -95,7 +95,8 @@ def table(results: Results) -> str:
         for row, measured in rows(results)
         if row.held
     ]
-    return "\n".join([*lines, "", *own, *faults, *_other_aims(results)])
+    compared = [*lines, ""] if results.get("rows") else []
+    return "\n".join([*compared, *own, *faults, *_other_aims(results)])
 
 
 def _times(ratio: float | None) -> str:
