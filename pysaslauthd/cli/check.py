@@ -68,7 +68,7 @@ def command(*, config: Path, run_dir: Path, as_json: bool) -> int:
     else:
         counts = Counter(step.result for step in steps)
         say()
-        say(", ".join(f"{counts[result]} {result.value}" for result in Result), **_COLOURS[worst])
+        say(", ".join(f"{counts[result]} {result.value}" for result in Result if counts[result]), **_COLOURS[worst])
     return EXIT_STATUS[worst]
 
 

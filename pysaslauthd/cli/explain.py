@@ -126,14 +126,16 @@ def _rows(told: Explanation) -> Iterator[tuple[str, str]]:
     yield "realm", _text(identity.realm) or "(none)"
     yield "service", _text(identity.service) or "(none)"
     yield "method", told.method
-    for question in told.questions:
-        if question.what == "search":
-            yield "base", f"{_text(question.dn)} ({question.scope})"
-            yield "filter", _text(question.filter)
+    searches = {question[1:4]: None for question in told.questions if question.what == "search"}
+    for dn, scope, filter_ in searches:
+        yield "base", f"{_text(dn)} ({scope})"
+        yield "filter", _text(filter_)
     yield "entry", _text(told.entry) or "(none)"
     if told.schemes:
         yield "stored", ", ".join(told.schemes)
-    yield "account", told.account or "(not looked at)"
+    yield "account", told.account or ("(not looked at)" if told.checked else "(only a bind tells)")
+    if told.outcome.server:
+        yield "server", told.outcome.server
     if told.group is not None:
         yield "group", "a member" if told.group else "no member"
 
@@ -149,14 +151,18 @@ def _verdict(told: Explanation) -> str:
 def _steps(told: Explanation) -> Iterator[tuple[float, str]]:
     connected: set[bool] = set()
     for question in told.questions:
-        where = f"{_text(question.filter)} below {_text(question.dn)}" if question.filter else _text(question.dn)
+        words = [question.what]
+        if question.filter:
+            words += [_text(question.filter), "below"]
+        if question.dn:
+            words.append(_text(question.dn))
+        text = f"{' '.join(words)}: {question.answer}"
+        # One connection for searches and one for binds, each made when it is first needed.
         binds = question.what == "bind"
-        # A connection for searches and one for binds; each is made when it is first needed.
-        how = "" if binds in connected else ", connecting included"
-        connected.add(binds)
-        yield (question.ended - question.began) * 1000, f"{question.what} {where}: {question.answer}{how}"
-        if told.comparing is not None and question.what == "search" and question is told.questions[0]:
-            yield told.comparing, f"the password compared with {', '.join(told.schemes)}"
+        if question.what != "password" and binds not in connected:
+            connected.add(binds)
+            text += ", connecting included"
+        yield question.milliseconds, text
     yield told.milliseconds, "in all"
 
 
@@ -171,18 +177,18 @@ def _object(told: Explanation) -> dict[str, Any]:
         "domain_from": told.domain_from,
         "method": told.method,
         "entry": _text(told.entry),
+        "server": told.outcome.server,
         "schemes": list(told.schemes),
         "account": told.account,
         "group": told.group,
-        "comparing_milliseconds": None if told.comparing is None else round(told.comparing, 3),
-        "questions": [
+        "steps": [
             {
                 "what": question.what,
                 "dn": _text(question.dn),
                 "scope": question.scope,
                 "filter": _text(question.filter),
                 "answer": question.answer,
-                "milliseconds": round((question.ended - question.began) * 1000, 3),
+                "milliseconds": round(question.milliseconds, 3),
             }
             for question in told.questions
         ],

@@ -35,8 +35,7 @@ class Explanation(NamedTuple):
 
     ``domain_from`` says where the identity's domain came from. ``schemes`` are those of the stored passwords, as
     found. ``account`` and ``group`` are None where the login did not get so far, or the configuration does not ask.
-    ``checked`` tells whether there was a password, ``comparing`` how many milliseconds comparing it with the stored
-    ones took, None where that was not done here. ``notes`` are what the daemon would have logged meanwhile.
+    ``checked`` tells whether there was a password. ``notes`` are what the daemon would have logged meanwhile.
     """
 
     identity: Identity
@@ -47,7 +46,6 @@ class Explanation(NamedTuple):
     schemes: tuple[str, ...]
     group: bool | None
     checked: bool
-    comparing: float | None
     outcome: Outcome
     questions: tuple[Question, ...]
     milliseconds: float
@@ -74,7 +72,7 @@ async def explain(
         directory: Directory = observed
         if not checked:
             request = request._replace(password=secrets.token_hex().encode())
-            directory = AnyPassword(observed, settings.password_attr, request.password)
+            directory = AnyPassword(observed, settings.password_attr, request.password, settings.hash_limit)
         reported: list[tuple[Identity, float]] = []
         authenticator = Authenticator(
             LdapMechanism(settings, directory, threads),
@@ -94,16 +92,18 @@ async def explain(
     ((identity, seconds),) = reported
     user = observed.user
     stored = user.attributes.get(settings.password_attr.lower(), []) if user is not None else []
+    schemes = tuple(scheme_of(value, settings.hash_limit)[0] for value in stored)
+    if checked and schemes:
+        questions = _with_comparison(questions, observed.found_by, schemes, decided)
     return Explanation(
         identity=identity,
         domain_from=_domain_from(request, identity),
         method=settings.auth_method.value,
         entry=outcome.dn or (user.dn if user is not None else b""),
         account=_account(outcome, settings, checked=checked),
-        schemes=tuple(scheme_of(value)[0] for value in stored),
+        schemes=schemes,
         group=_group(outcome, settings),
         checked=checked,
-        comparing=_comparing(questions, decided) if checked and stored else None,
         outcome=outcome,
         questions=questions,
         milliseconds=seconds * 1000,
@@ -129,11 +129,21 @@ def _domain_from(request: AuthRequest, identity: Identity) -> str:
     return "nowhere: the login has no @, there is no realm, and no ldap_default_realm"
 
 
-def _comparing(questions: Sequence[Question], decided: float) -> float:
-    """What passed between the answer that brought the stored passwords and whatever came next."""
-    first = next(number for number, question in enumerate(questions) if question.what == "search")
-    after = questions[first + 1].began if len(questions) > first + 1 else decided
-    return (after - questions[first].ended) * 1000
+def _with_comparison(
+    questions: Sequence[Question], found_by: int, schemes: Sequence[str], decided: float
+) -> tuple[Question, ...]:
+    """The questions, and among them what passed between the answer with the stored passwords and whatever came next."""
+    before, after = questions[: found_by + 1], questions[found_by + 1 :]
+    comparison = Question(
+        what="password",
+        dn=b"",
+        scope="",
+        filter=b"",
+        answer=f"compared with {', '.join(schemes)}",
+        began=before[-1].ended,
+        ended=after[0].began if after else decided,
+    )
+    return (*before, comparison, *after)
 
 
 def _account(outcome: Outcome, settings: LdapSettings, *, checked: bool) -> str | None:

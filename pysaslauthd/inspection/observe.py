@@ -19,9 +19,9 @@ T = TypeVar("T")
 class Question(NamedTuple):
     """One question to a directory. Holds no password, and no value of an attribute.
 
-    ``what`` is search, compare or bind. ``dn`` is a search's base, else the entry, or the login of a SASL bind;
-    ``filter`` a search's filter as text, every value escaped; ``answer`` one line for people. ``began`` and
-    ``ended`` are seconds of :func:`time.perf_counter`.
+    ``what`` is search, compare or bind, or password: the comparison with the stored ones. ``dn`` is a search's base,
+    else the entry, or the login of a SASL bind; ``filter`` a search's filter as text, every value escaped; ``answer``
+    one line for people. ``began`` and ``ended`` are seconds of :func:`time.perf_counter`.
     """
 
     what: str
@@ -32,16 +32,53 @@ class Question(NamedTuple):
     began: float
     ended: float
 
+    @property
+    def milliseconds(self) -> float:
+        """How long it took."""
+        return (self.ended - self.began) * 1000
 
-class ObservedDirectory:
-    """Notes each question and hands it on: a :class:`~pysaslauthd.directory.interface.Directory` itself.
 
-    ``user`` is the one entry that was found for the login, if it was.
+class Around:
+    """A :class:`~pysaslauthd.directory.interface.Directory` that hands everything on to another."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
+        """See the interface."""
+        return await self._directory.search(query, identity, dn)
+
+    async def compare(self, dn: bytes, attribute: str, value: bytes) -> bool:
+        """See the interface."""
+        return await self._directory.compare(dn, attribute, value)
+
+    async def bind(self, dn: bytes, password: bytes) -> Bound:
+        """See the interface."""
+        return await self._directory.bind(dn, password)
+
+    async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
+        """See the interface."""
+        return await self._directory.bind_plain(authcid, password)
+
+    def start(self) -> None:
+        """See the interface."""
+        self._directory.start()
+
+    async def stop(self) -> None:
+        """See the interface."""
+        await self._directory.stop()
+
+
+class ObservedDirectory(Around):
+    """Notes each question.
+
+    ``user`` is the one entry that was found for the login, if it was; ``found_by`` the number of the question.
     """
 
     def __init__(self, directory: Directory) -> None:
+        super().__init__(directory)
         self.user: Entry | None = None
-        self._directory = directory
+        self.found_by = 0
         self._answered: list[Question] = []
         self._open: Question | None = None
 
@@ -55,34 +92,26 @@ class ObservedDirectory:
         """See the interface."""
         base = _filled(query.base, query.base.escaped_values(identity, dn))
         filter_ = query.filter.expand(identity, escape_filter, dn)
-        asked = self._directory.search(query, identity, dn)
+        asked = super().search(query, identity, dn)
         found = await self._note("search", base, asked, _counted, query.scope, filter_)
         if not dn and len(found.entries) == 1:
-            self.user = found.entries[0]
+            self.user, self.found_by = found.entries[0], len(self._answered) - 1
         return found
 
     async def compare(self, dn: bytes, attribute: str, value: bytes) -> bool:
         """See the interface."""
-        asked = self._directory.compare(dn, attribute, value)
+        asked = super().compare(dn, attribute, value)
         return await self._note(
             "compare", dn, asked, lambda holds: f"{attribute} {'holds' if holds else 'does not hold'} the user"
         )
 
     async def bind(self, dn: bytes, password: bytes) -> Bound:
         """See the interface."""
-        return await self._note("bind", dn, self._directory.bind(dn, password), _told)
+        return await self._note("bind", dn, super().bind(dn, password), _told)
 
     async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
         """See the interface."""
-        return await self._note("bind", authcid, self._directory.bind_plain(authcid, password), _told)
-
-    def start(self) -> None:
-        """See the interface."""
-        self._directory.start()
-
-    async def stop(self) -> None:
-        """See the interface."""
-        await self._directory.stop()
+        return await self._note("bind", authcid, super().bind_plain(authcid, password), _told)
 
     async def _note(
         self, what: str, dn: bytes, asked: Flow[T], tell: Callable[[T], str], scope: str = "", filter_: bytes = b""
@@ -102,27 +131,25 @@ class ObservedDirectory:
         return value
 
 
-class AnyPassword:
-    """Takes one password for everybody's, and hands on all else: to see what would become of a right password.
+class AnyPassword(Around):
+    """Takes one password for everybody's, to see what would become of the right one.
 
     No bind is asked. Stored values that could be checked are given out as that password; what could not stays.
 
     :param attribute: the one that holds the stored passwords.
+    :param max_ms: the longest check of a stored one, in milliseconds (ldap_hash_limit).
     """
 
-    def __init__(self, directory: Directory, attribute: str, password: bytes) -> None:
-        self._directory = directory
+    def __init__(self, directory: Directory, attribute: str, password: bytes, max_ms: float) -> None:
+        super().__init__(directory)
         self._attribute = attribute.lower()
         self._password = password
+        self._max_ms = max_ms
 
     async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
         """See the interface."""
-        found = await self._directory.search(query, identity, dn)
+        found = await super().search(query, identity, dn)
         return found._replace(entries=[self._with_password(entry) for entry in found.entries])
-
-    async def compare(self, dn: bytes, attribute: str, value: bytes) -> bool:
-        """See the interface."""
-        return await self._directory.compare(dn, attribute, value)
 
     async def bind(self, dn: bytes, _: bytes) -> Bound:
         """Success."""
@@ -132,26 +159,18 @@ class AnyPassword:
         """Success, as nobody who is known."""
         return Bound(0)
 
-    def start(self) -> None:
-        """See the interface."""
-        self._directory.start()
-
-    async def stop(self) -> None:
-        """See the interface."""
-        await self._directory.stop()
-
     def _with_password(self, entry: Entry) -> Entry:
         stored = entry.attributes.get(self._attribute)
         if not stored:
             return entry
-        values = [self._password if scheme_of(value)[1] else value for value in stored]
+        values = [self._password if scheme_of(value, self._max_ms)[1] else value for value in stored]
         return entry._replace(attributes={**entry.attributes, self._attribute: values})
 
 
-def scheme_of(stored: bytes) -> tuple[str, bool]:
-    """A stored value's scheme, and whether it could be checked."""
+def scheme_of(stored: bytes, max_ms: float) -> tuple[str, bool]:
+    """A stored value's scheme, and whether it could be checked in so many milliseconds."""
     try:
-        return passwords.parse(stored).scheme, True
+        return passwords.parse(stored, max_ms=max_ms).scheme, True
     except StoredPasswordError as error:
         return error.scheme, False
 

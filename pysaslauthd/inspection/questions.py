@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from pysaslauthd.config import AuthMethod, LdapSettings
 from pysaslauthd.directory.interface import Entry, Found, Query
@@ -12,6 +13,8 @@ from pysaslauthd.directory.template import Template
 from pysaslauthd.errors import DirectoryRefused
 from pysaslauthd.flow import future
 from pysaslauthd.inspection.step import Finding, Result, Stage
+from pysaslauthd.mechanisms import visibility
+from pysaslauthd.mechanisms.user import user_query
 from pysaslauthd.model import Identity
 
 SAMPLE = 10
@@ -22,6 +25,7 @@ _NO_ATTRIBUTES = ("1.1",)
 """RFC 4511 section 4.5.1.8: the DN alone."""
 _ASSERTION = re.compile(r"\(([A-Za-z][\w.;-]*)[~<>]?=([^()]*)\)")
 """attribute=value: where the value holds a token, any value will do, so that no login need be known."""
+_NO_USER = "no user to look at; pysaslauthctl explain USER looks at one"
 _ANY = Template.parse("(objectClass=*)")
 
 _NO_SUCH_OBJECT = 32
@@ -52,14 +56,18 @@ class Questions:
             ]
         if settings.auth_method is AuthMethod.CUSTOM:
             stages.append(Stage("passwords", self._passwords, seconds))
+        if visibility.looked_for(settings):
+            stages.append(Stage("account state", self._account_state, seconds))
         if settings.checks_group:
-            work = self._group_filter if settings.group_match_method == "filter" else self._group
-            stages.append(Stage("group", work, seconds, advice="see the keys ldap_group_…"))
+            work = {"attr": self._group, "filter": self._group_filter, "memberof": self._groups_of_users}
+            stages.append(
+                Stage("group", work[settings.group_match_method], seconds, advice="see the keys ldap_group_…")
+            )
         return stages
 
     async def _filter(self) -> Finding:
         try:
-            self._directory.prepare(self._query(self._settings.search_base, Template.parse(self._settings.filter)))
+            self._directory.prepare(user_query(self._settings))
         except ValueError as error:
             return Finding(Result.ERROR, str(error), "mend ldap_filter")
         return Finding(Result.OK, self._settings.filter)
@@ -68,20 +76,21 @@ class Questions:
         base = self._settings.search_base
         if Template.parse(base).tokens:
             return _needs_login("ldap_search_base")
-        if await self._entry(base) is None:
+        entries = await self._entry(base)
+        if entries is None:
             return _no_entry(base)
+        if not entries:  # 389 DS answers so where nothing may be seen, be it there or not
+            return Finding(Result.SKIPPED, f"the service account may not see {base or 'the root'}; its users will tell")
         return Finding(Result.OK, base or "the root")
 
     async def _sample(self) -> Finding:
         settings = self._settings
         if Template.parse(settings.search_base).tokens:
             return _needs_login("ldap_search_base")
-        attributes = [settings.password_attr] if settings.auth_method is AuthMethod.CUSTOM else []
         anybody = _anybody(settings.filter)
+        asked = replace(user_query(settings), filter=Template.parse(anybody), size_limit=SAMPLE, controls=())
         try:
-            found = await self._search(
-                self._query(settings.search_base, Template.parse(anybody), settings.scope, *attributes, most=SAMPLE)
-            )
+            found = await self._search(asked)
         except DirectoryRefused as refused:
             if refused.code not in _TOO_MANY:
                 raise
@@ -99,7 +108,7 @@ class Questions:
     async def _passwords(self) -> Finding:
         name = self._settings.password_attr
         if not self._users:
-            return Finding(Result.SKIPPED, "no user to look at; pysaslauthctl explain USER looks at one")
+            return Finding(Result.SKIPPED, _NO_USER)
         having = sum(name.lower() in user.attributes for user in self._users)
         if having:
             return Finding(Result.OK, f"{name} can be read")
@@ -108,6 +117,13 @@ class Questions:
             f"{len(self._users)} users were looked at, and none shows {name}",
             f"allow the service account to read {name}, or use ldap_auth_method: bind",
         )
+
+    async def _account_state(self) -> Finding:
+        seen, text = await future(visibility.look(self._settings, self._directory))
+        if seen is None:
+            return Finding(Result.SKIPPED, text)
+        detail, _, advice = text.partition("; ")
+        return Finding(Result.OK if seen else Result.WARNING, detail, advice)
 
     async def _group(self) -> Finding:
         settings = self._settings
@@ -121,7 +137,7 @@ class Questions:
         if not members:
             return Finding(
                 Result.WARNING,
-                f"{dn} shows no {name}: it has none, or the service account may not read it",
+                f"{dn} shows no {name}: there is none, or none that the service account may read",
                 "log in as a member with pysaslauthctl explain USER; comparing needs a right of its own",
             )
         if not await future(self._directory.compare(dn.encode(), name, members[0])):
@@ -152,8 +168,20 @@ class Questions:
             " attributes",
         )
 
+    async def _groups_of_users(self) -> Finding:
+        name = self._settings.group_attr
+        if not self._users:
+            return Finding(Result.SKIPPED, _NO_USER)
+        if any(name.lower() in user.attributes for user in self._users):
+            return Finding(Result.OK, f"{name} can be read")
+        return Finding(
+            Result.WARNING,
+            f"{len(self._users)} users were looked at, and none shows {name}",
+            f"allow the service account to read {name}, if users have it",
+        )
+
     async def _entry(self, dn: str, *attributes: str) -> list[Entry] | None:
-        """An entry, or nothing where it is there but not for the service account's eyes; None: there is none."""
+        """An entry, or nothing where it may not be seen; None: the directory says that there is none."""
         try:
             return (await self._search(self._query(dn, _ANY, "base", *attributes))).entries
         except DirectoryRefused as refused:

@@ -72,7 +72,8 @@ async def _content(server: ServerUri, settings: LdapSettings, connector: Connect
     itself = client_context(replace(settings, tls_cacert_file="", tls_cacert_dir="", tls_check_peer=True))
     itself.load_verify_locations(cadata=der)
     itself.check_hostname = False
-    itself.verify_flags = (itself.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN | _ANY_TIME) & ~ssl.VERIFY_X509_STRICT
+    lenient = itself.verify_flags & ~ssl.VERIFY_X509_STRICT
+    itself.verify_flags = lenient | ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_ANY_TIME)
     certificate = (await _handshake(server, connector, itself)).certificate
     return _names(certificate), _days(certificate)
 
