@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 DEADLINE = 4.0
 """Seconds within which every request is answered: the least patient client waits 5 s (Authen::SASL::Authd)."""
 MAX_QUESTIONS = 4096
-"""Questions to the directory under way at most, about 2 kB each; beyond, a login is UNAVAILABLE at once."""
+"""Logins that ask the directory at once at most, about 2 kB each; beyond, a login is UNAVAILABLE at once."""
 MAX_DELAYED = 1024
 """Refusals that are held back at once, each with its client's connection: a quarter of the connections of a socket.
 Beyond, a refusal is told at once; it is true, and holding more back would keep out those who know their password."""
@@ -71,7 +71,7 @@ class Authenticator:
     :param default_realm: the realm where a request has none.
     :param append_realm: saslauthd's ``-r``.
     :param deadline: seconds.
-    :param max_questions: bound on the questions under way.
+    :param max_questions: bound on the logins that ask the mechanism, each counted, also where several ask the same.
 
     ``delayed`` counts the refusals that were held back, ``stale`` the logins accepted past a cache entry's lifetime.
     """
@@ -98,6 +98,7 @@ class Authenticator:
         self._append_realm = append_realm
         self._deadline = deadline
         self._max_questions = max_questions
+        self._pending = 0
         self._loop = asyncio.get_running_loop()
         self._questions: dict[tuple[bytes, bytes], _Question] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -166,11 +167,12 @@ class Authenticator:
         """Ask the mechanism, or wait with whoever is asking the same already."""
         asked = (key, request.password)
         question = self._questions.get(asked)
+        if self._pending >= self._max_questions:
+            self._answer(request, identity, started, then, Outcome(Reason.OVERLOADED))
+            return
+        self._pending += 1
         if question is not None:
             question.waiting.append((request, identity, started, then))
-            return
-        if len(self._questions) >= self._max_questions:
-            self._answer(request, identity, started, then, Outcome(Reason.OVERLOADED))
             return
         drops = self._cache.drops if self._cache is not None else 0
         question = _Question(identity, started + self._deadline, drops)
@@ -202,6 +204,7 @@ class Authenticator:
     def _settle(self, asked: tuple[bytes, bytes], question: _Question, outcome: Outcome) -> None:
         """Remember what was learned, which is true even past the deadline, and answer whoever still waits."""
         waiting, question.waiting = question.waiting, []
+        self._pending -= len(waiting)
         if outcome.verdict is not Verdict.UNAVAILABLE:
             self._learn(asked, question, outcome)
         elif waiting and outcome.reason in _NO_ANSWER and self._cache is not None and self._cache.holds_stale(*asked):

@@ -217,7 +217,7 @@ async def test_each_question_has_its_own_deadline() -> None:
 
 
 @on_loop
-async def test_too_many_questions_are_unavailable_at_once_and_the_cache_goes_on() -> None:
+async def test_too_many_logins_are_unavailable_at_once_and_the_cache_goes_on() -> None:
     cache = Cache(10, 3600)
     cache.store(rig_key(b"u0"), b"cached", Origin(b"u0", b""))
     rig = Rig(max_questions=100, cache=cache)
@@ -496,3 +496,17 @@ async def test_a_question_past_its_deadline_is_no_longer_waited_for() -> None:
     async with asyncio.timeout(5):
         await rig.authenticator.idle()
     assert [outcome.reason for outcome in outcomes] == [Reason.DEADLINE]
+
+
+@on_loop
+async def test_equal_logins_wait_within_the_same_bound() -> None:
+    rig = Rig(max_questions=10, deadline=0.01)
+    for _ in range(3):
+        waiting = [rig.ask() for _ in range(10)]
+        assert [outcome.reason for outcome in rig.ask()] == [Reason.OVERLOADED]
+        rig.directory.replies[-1].set(Outcome(Reason.OK))
+        assert waiting == [[Outcome(Reason.OK)]] * 10
+    hung = [rig.ask() for _ in range(10)]
+    await rig.all_told(3 * 11 + 10)
+    assert [outcome.reason for (outcome,) in hung] == [Reason.DEADLINE] * 10
+    assert rig.ask() == [], "the places have come back"
