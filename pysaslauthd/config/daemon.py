@@ -73,7 +73,10 @@ class DaemonSettings:
         integer(0, 1_000_000), "20", "The wrong passwords from one client address that are answered without delay."
     )
     failure_memory: int = key(
-        integer(1, _MONTH), "600", "How long wrong passwords count, from the last one on.", unit="seconds"
+        integer(1, _MONTH),
+        "600",
+        "How long wrong passwords count: those for a user from the last one on, those from an address from the first.",
+        unit="seconds",
     )
     trusted_networks: tuple[Network, ...] = key(
         NETWORKS, "", "The client addresses whose wrong passwords are neither counted nor delayed."
