@@ -48,9 +48,9 @@ def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
             came.append(name)
             if until is not None:
                 await until
-            else:
-                drive(late("newcomer after " + name), lambda *_: None)
             gate.leave()
+            if until is None:  # there is room, but it is another's turn
+                drive(late("newcomer after " + name), lambda *_: None)
 
         async def late(name: str) -> None:
             await gate.enter()

@@ -362,6 +362,23 @@ def test_a_slow_bind_takes_neither_the_searches_nor_the_other_binds_with_it() ->
         assert len({each.connection for each in user_binds(server)[1:]}) == 1
 
 
+def test_a_connection_with_a_bind_that_timed_out_is_not_used_again() -> None:
+    async def test() -> None:
+        async with asking(server, seconds=TIMEOUT) as directory:
+            assert await search(directory) == FOUND
+            with pytest.raises(DirectoryTimeout) as late:
+                await bind(directory)
+            assert not late.value.silent
+            assert (await bind(directory)).code == 0
+
+    with FakeLdap() as server:
+        server.fault("bind", faults.honest, faults.wrong_id)
+        run(test())
+        slow, good = user_binds(server)
+        assert slow.connection != good.connection
+        assert asked(server, "abandon") == []  # RFC 4511 section 4.11: a bind cannot be
+
+
 def test_a_hung_server_costs_one_time_out_and_then_the_next_is_asked_at_once() -> None:
     async def test() -> None:
         async with asking(hung, good, seconds=TIMEOUT, connect_timeout=TIMEOUT) as directory:
