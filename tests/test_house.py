@@ -30,6 +30,7 @@ ROWS = {
     "wire": 3,
     "passwords": 3,
     "cache": 3,
+    "pace": 3,
     "throttle": 3,
     "metrics": 3,
     "log": 3,
@@ -49,6 +50,8 @@ FENCES = {
     "cachetools": ("cache", "throttle"),
     "click": ("cli",),
     "argon2": ("passwords",),
+    "prometheus_client": ("server.exposition",),
+    "h11": ("server.metrics",),
 }
 MOST_LINES = 300
 # Paths under these are somebody's machine; files that a package installs lie elsewhere.

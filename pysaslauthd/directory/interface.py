@@ -77,6 +77,8 @@ class ServerState(NamedTuple):
     connections: int = 0
     in_flight: int = 0
     """Requests that wait for their answer."""
+    failures: int = 0
+    """How often it was found to be down or hung."""
 
 
 class Directory(Protocol):

@@ -47,6 +47,7 @@ class Server:
         self._tasks: set[asyncio.Task[LdapConnection]] = set()
         self._stopping = False
         self._error = ""
+        self._failures = 0
         self._since = asyncio.get_running_loop().time()
 
     # -- searches
@@ -158,6 +159,7 @@ class Server:
             return
         if self.up is not False:
             self.up = False
+            self._failures += 1
             self._since = asyncio.get_running_loop().time()
             logger.warning("directory server failed: %s", error)
         if self._reviving is None:
@@ -170,7 +172,8 @@ class Server:
         """How the server is now."""
         seconds = asyncio.get_running_loop().time() - self._since
         in_flight = sum(connection.pending for connection in self._open)
-        return ServerState(self.uri.text, self.up, seconds, self._error, len(self._open), in_flight)
+        open_now, failures = len(self._open), self._failures
+        return ServerState(self.uri.text, self.up, seconds, self._error, open_now, in_flight, failures)
 
     async def _revive(self) -> None:
         delay = FIRST_RETRY

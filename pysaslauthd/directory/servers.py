@@ -46,9 +46,12 @@ class Servers:
     :param timeout: seconds that a server may take for one answer.
     :param binds: user binds under way at once at most; 0 sets no bound (saslauthd's ``-n``).
     :raises ConfigError: the TLS files cannot be used.
+
+    ``failovers`` counts the operations that were asked of another server than the first.
     """
 
     def __init__(self, settings: LdapSettings, *, timeout: float, binds: int = 5) -> None:
+        self.failovers = 0
         connector = Connector.of(settings, timeout)
         self._servers = [Server(uri, connector, binds) for uri in settings.servers]
         self._referrals = Referrals(self._servers, connector) if settings.referrals else None
@@ -161,6 +164,8 @@ class Servers:
             for server in self._servers:  # tried beside each other, so that all together take one time-out
                 server.connect()
         for server in self._in_order():
+            if server is not self._servers[0]:
+                self.failovers += 1
             for attempt in range(self._attempts):
                 if attempt and server.up is False:  # found to be hung or down meanwhile
                     break

@@ -105,12 +105,13 @@ def adopt(descriptor: int) -> Listener:
 class Listener:
     """A listening socket and its accepting; made by :func:`bind` or :func:`adopt`.
 
-    ``path`` is the socket's, for messages.
+    ``path`` is the socket's, for messages; ``refused`` counts the connections that were closed at once.
     """
 
     def __init__(self, listening: socket.socket, path: str, made: tuple[int, int] | None) -> None:
         listening.setblocking(False)
         self.path = path
+        self.refused = 0
         self._socket = listening
         self._made = made
         self._started = False
@@ -199,6 +200,7 @@ class Listener:
 
     def _refuse(self, connection: socket.SocketType) -> None:
         connection.close()
+        self.refused += 1
         if not self._full:
             self._full = True
             log.error("%s: %d connections are open; closing new ones", self.path, self._max_connections)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, Protocol
 
 from pysaslauthd.errors import ProtocolError
+from pysaslauthd.metrics import Fault
 from pysaslauthd.model import AuthRequest, Outcome, Verdict
 from pysaslauthd.server.deadlines import Deadlines
 from pysaslauthd.server.listener import MAX_CONNECTIONS, Listener, peer_of
@@ -51,7 +53,7 @@ class MuxServer:
     :param arrival_seconds: time limit for a request to arrive whole.
     :param linger_seconds: time limit for a client to end its side after an early answer.
 
-    ``served`` counts the requests that got their verdict.
+    ``served`` counts the requests that got their verdict, ``faults`` those that were none.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class MuxServer:
         linger_seconds: float = LINGER_SECONDS,
     ) -> None:
         self.served = 0
+        self.faults: Counter[Fault] = Counter()
         self._authenticate = authenticator.authenticate
         self._listener = listener
         self._unavailable = mux.NO if unavailable == "no" else b""
@@ -136,6 +139,8 @@ class _Exchange:
             data = b""  # reset: as good as ended
         if not data:
             log.debug("%s: a request broke off after %d octets", self._name, len(self._received))
+            if self._received:
+                self._server.faults["incomplete"] += 1
             self.close()
             return
         before = self._received
@@ -145,6 +150,7 @@ class _Exchange:
             received = mux.parse(data, self._peer)
         except ProtocolError as error:
             log.warning("%s: a request is refused: %s", self._name, error)
+            self._server.faults["malformed"] += 1
             self._early = True
             self._reply(mux.NO)
             return
@@ -162,6 +168,7 @@ class _Exchange:
     def expire(self) -> None:
         """The request has not arrived in time."""
         log.info("%s: no whole request within %g s", self._name, self._server._arriving.seconds)
+        self._server.faults["late"] += 1
         self.close()
 
     def hurry(self) -> None:
