@@ -6,6 +6,7 @@
     ├── ConfigError            a configuration that cannot be used; exit status 2
     ├── StartError             the daemon cannot start here and now; exit status 1
     ├── ProtocolError          a peer broke its protocol; that connection ends, no other
+    ├── CommandError           a command of the control socket is not done; its client is told why
     ├── StoredPasswordError    a stored password value that cannot be checked
     └── DirectoryError         the directory gave no usable answer: always UNAVAILABLE
         ├── ConnectionLost     the connection broke under the request; it may be asked again
@@ -53,6 +54,19 @@ class StartError(PysaslauthdError):
 
 class ProtocolError(PysaslauthdError):
     """A peer sent bytes that its protocol does not allow; its connection must be ended."""
+
+
+class CommandError(PysaslauthdError):
+    """A command of the control socket that is not done.
+
+    :param kind: the stable word: ``bad-request``, ``unknown-command``, ``not-permitted`` or ``failed``.
+    :param message: why, one line for people.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        self.message = message
+        super().__init__(f"{kind}: {message}")
 
 
 class StoredPasswordError(PysaslauthdError):
