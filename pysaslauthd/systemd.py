@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import NamedTuple
@@ -43,8 +44,14 @@ class Notifier:
         return cls(environ.get("NOTIFY_SOCKET", ""))
 
     def ready(self) -> None:
-        """The service has started."""
+        """The service has started, or has its configuration anew."""
         self._send("READY=1")
+
+    def reloading(self) -> None:
+        """The service reads its configuration anew; :meth:`ready` says when that is over (sd_notify(3))."""
+        # systemd holds the time against that of its own request, and so knows a READY=1 that was late.
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
 
     def stopping(self) -> None:
         """The service is about to end."""
@@ -67,7 +74,8 @@ class Notifier:
             try:
                 manager.sendto(message.encode(), self._address)
             except OSError as error:
-                _LOG.warning("cannot tell systemd %s: %s: %s", message, self._address, error.strerror)
+                what = message.partition("\n")[0]
+                _LOG.warning("cannot tell systemd %s: %s: %s", what, self._address, error.strerror)
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
