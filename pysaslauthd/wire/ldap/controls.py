@@ -86,16 +86,25 @@ def usability(value: bytes) -> Usability:
 _SEQUENCE = 0x30
 _CONTEXT = 0x80
 _CONSTRUCTED = 0xA0
+_INDEFINITE = 0x80
+"""The first octet of a length that is told by an end mark, which LDAP does not allow (RFC 4511 section 5.1)."""
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and content of the elements in a row, whose lengths have one octet, as such small values' have."""
+    """Tag and content of the elements in a row. Lengths may be longer than they need be, as 389 DS writes them."""
     at = 0
     while at < len(data):
-        end = at + 2 + data[at + 1] if at + 1 < len(data) and data[at + 1] < _CONTEXT else len(data) + 1
+        start = at + 2
+        length = data[at + 1] if start <= len(data) else _INDEFINITE
+        if length == _INDEFINITE:
+            raise ProtocolError("a control that does not decode")
+        if length > _INDEFINITE:
+            start += length - _INDEFINITE
+            length = int.from_bytes(data[at + 2 : start], "big")
+        end = start + length
         if end > len(data):
             raise ProtocolError("a control that does not decode")
-        yield data[at], data[at + 2 : end]
+        yield data[at], data[start:end]
         at = end
 
 

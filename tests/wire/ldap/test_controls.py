@@ -18,14 +18,18 @@ POLICIES = [
     ("3006a00480021000", PasswordPolicy(None, None)),
     ("3005a003810103", PasswordPolicy(None, 3)),
     ("3008a003810101810102", PasswordPolicy(2, 1)),
+    ("308400000003810102", PasswordPolicy(2, None)),
+    ("308400000009a08400000003810107", PasswordPolicy(None, 7)),
 ]
 USABILITIES = [
     ("800100", Usability(available=True)),
     ("80030f4240", Usability(available=True)),
     ("8001ff", Usability(available=True)),
+    ("a1840000000d8001ff81010082010084020e10", Usability(False, inactive=True, unlock=3600)),
+    ("a184000000098001008101ff820100", Usability(False, reset=True)),
+    ("a1840000000c8001008101008201ff830100", Usability(False, expired=True)),
+    ("a1840000000c8001ff810100820100840100", Usability(False, inactive=True)),
     ("a10d8001ff81010082010084020e10", Usability(False, inactive=True, unlock=3600)),
-    ("a1098001008101ff820100", Usability(False, reset=True)),
-    ("a10c8001008101008201ff830100", Usability(False, expired=True)),
     ("a10f8001008101008201008301ff8401ff", Usability(False, unlock=-1)),
     ("a100", Usability(False)),
 ]
@@ -57,7 +61,9 @@ def test_a_usability_cut_short_or_with_more_behind_it_is_malformed(octets: str) 
             usability(part)
 
 
-@pytest.mark.parametrize("octets", ["0400", "3081", "300381", "3082000381010a", "30028100", "300b8109" + "01" * 9])
+@pytest.mark.parametrize(
+    "octets", ["0400", "3081", "300381", "30820005810101", "3080", "30028100", "300b8109" + "01" * 9]
+)
 def test_what_is_no_password_policy_is_malformed(octets: str) -> None:
     with pytest.raises(ProtocolError):
         password_policy(bytes.fromhex(octets))
