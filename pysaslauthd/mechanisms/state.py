@@ -129,13 +129,18 @@ def _expiry(held: Mapping[str, Sequence[bytes]], told: Usability | None, now: fl
         if end is None or (now >= end and end not in (_MUST_CHANGE, _EXPIRES_NEVER)):
             return Refusal(Reason.EXPIRED, _shown("passwordExpirationTime", value))
         return None
-    return None if told is None else Refusal(Reason.EXPIRED, "account usability control")
+    return (
+        None
+        if told is None
+        else Refusal(Reason.EXPIRED, "account usability control, no passwordExpirationTime to be read")
+    )
 
 
 def _unexplained(told: Usability | None) -> Refusal | None:
+    """OpenLDAP 2.5 gives no reason for a lock without end, nor for a password that is too old."""
     if told is None or told.available or told.inactive or told.expired or told.reset:
         return None
-    return Refusal(Reason.LOCKED, "account usability control")
+    return Refusal(Reason.LOCKED, "account usability control: locked or expired")
 
 
 def _must_change(held: Mapping[str, Sequence[bytes]], told: Usability | None) -> Refusal | None:

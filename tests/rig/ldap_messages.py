@@ -103,6 +103,9 @@ def _filter(tag: int, inner: bytes) -> tuple[str, Any]:
             return "equalityMatch", tuple(_values(inner))
         case 0x87:
             return "present", inner
+        case 0xA9:
+            names = {0x81: "matchingRule", 0x82: "type", 0x83: "matchValue", 0x84: "dnAttributes"}
+            return "extensibleMatch", {names[part]: content for part, content in _parts(inner)}
     raise AssertionError(f"the fake does not know the filter {tag:#x}")
 
 
@@ -119,6 +122,8 @@ def matches(query: tuple[str, Any], attributes: Mapping[str, Sequence[bytes]]) -
             return not matches(value, attributes)
         case "present":
             return value.lower() in held
+        case "extensibleMatch":  # whatever the rule, as if it were equality's
+            value = value["type"], value["matchValue"]
     name, wanted = value
     return wanted.lower() in [one.lower() for one in held.get(name.lower(), [])]
 
