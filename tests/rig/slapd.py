@@ -40,6 +40,7 @@ class Slapd(DirectoryServer):
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
+include /etc/ldap/schema/nis.schema
 {_MAIL_RECIPIENT}
 modulepath /usr/lib/ldap
 moduleload back_mdb
