@@ -1,25 +1,18 @@
-"""LDAP responses (RFC 4511): octets cut into messages, messages decoded by ldap3, their parts read.
+"""LDAP responses (RFC 4511): octets cut into messages, messages into their parts.
 
-ldap3's fast decoder takes 9 µs a message and bounds nothing. So the size of a message is bounded here, its
-elements are checked to lie within each other, and whatever the decoder raises becomes a ProtocolError.
+The size of a message is bounded, every element must lie within the one around it, and whatever is not as the RFC
+has it is a ProtocolError.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-from ldap3.protocol.rfc4511 import LDAPMessage
-from ldap3.utils.asn1 import decode_message_fast
-from pyasn1.codec.ber import decoder
+from typing import NamedTuple
 
 from pysaslauthd.errors import ProtocolError
+from pysaslauthd.wire.ldap.ber import ENUMERATED, OCTETS, SEQUENCE, SET, elements, integer, octets
 
 MAX_MESSAGE = 256 * 1024
-"""Octets of one response at most. The attributes that are asked for take some kB; decoding this many takes 0.2 s."""
-
-_PRIMITIVE = frozenset({0x01, 0x02, 0x04, 0x0A, 0x87, 0x8A, 0x8B})
-"""Tags of the elements of a response that hold no others: boolean, integer, octets, enumeration, SASL
-credentials, name and value of an extended response."""
+"""Octets of one response at most. The attributes that are asked for take some kB."""
 
 BIND_RESPONSE = 1
 SEARCH_ENTRY = 4
@@ -28,14 +21,22 @@ COMPARE_RESPONSE = 15
 SEARCH_REFERENCE = 19
 EXTENDED_RESPONSE = 24
 
+_APPLICATION = 0x60  # class and form of every response's tag
+_CONTROLS = 0xA0
+_REFERRAL = 0xA3
+_EXTENDED_VALUE = 0x8B
+
 
 class Response(NamedTuple):
-    """One message from the server, with its parts still in ldap3's form; the functions below read them."""
+    """One message from the server; the functions below read its parts."""
 
     message_id: int
     operation: int
-    payload: Any
-    controls: Any
+    """The number of its protocolOp's tag."""
+    payload: bytes
+    """The contents of its protocolOp."""
+    controls: bytes
+    """The contents of its controls, empty where it has none."""
 
 
 SearchEntry = tuple[bytes, dict[str, list[bytes]], dict[str, bytes]]
@@ -48,6 +49,11 @@ class Result(NamedTuple):
     code: int
     message: str
     referrals: tuple[str, ...]
+
+
+_SUCCESS = b"\x0a\x01\x00\x04\x00\x04\x00"
+_SUCCEEDED = Result(0, "", ())
+"""Of two or three answers to a login all but one are these octets."""
 
 
 def split(data: bytes | bytearray, start: int) -> int:
@@ -81,74 +87,17 @@ def decode(message: bytes) -> Response:
 
     :raises ProtocolError: it does not decode.
     """
-    _check_nesting(message)
-    try:
-        decoded = decode_message_fast(message)
-        response = Response(decoded["messageID"], decoded["protocolOp"], decoded["payload"], decoded["controls"])
-    except Exception as error:  # noqa: BLE001 - the fast decoder raises whatever malformed octets lead to
-        return _decode_referral(message, error)
-    if type(response.message_id) is not int or type(response.operation) is not int:
-        raise ProtocolError("the server's answer does not decode")
-    return response
-
-
-def _check_nesting(message: bytes) -> None:
-    """Refuse an element that reaches beyond the one around it.
-
-    The fast decoder would decode the octets beyond once for each of the two, theirs again, and so on: 100
-    octets take it hours.
-    """
-    around: list[int] = []
-    end = len(message)
-    at = 0
-    try:
-        while True:
-            tag, length = message[at], message[at + 1]
-            at += 2
-            if length > 0x7F:
-                octets = length & 0x7F
-                length = int.from_bytes(message[at : at + octets], "big")
-                at += octets
-            if at + length > end:
-                break
-            if tag & 0x20 and length:
-                around.append(end)
-                end = at + length
-                continue
-            if not tag & 0x20 and tag not in _PRIMITIVE:
-                break
-            at += length
-            while at == end:
-                if not around:
-                    return
-                end = around.pop()
-    except IndexError:
-        pass
-    raise ProtocolError("the server's answer does not decode")
-
-
-def _decode_referral(message: bytes, cause: Exception) -> Response:
-    """A bind or an extended request answered with a referral, which the fast decoder does not know there.
-
-    :raises ProtocolError: any other message that it could not decode.
-    """
-    try:
-        slow, rest = decoder.decode(message, asn1Spec=LDAPMessage())
-        operation = slow["protocolOp"]
-        component = operation.getComponent()
-        payload = [
-            (0, False, 10, int(component["resultCode"])),
-            (0, False, 4, bytes(component["matchedDN"])),
-            (0, False, 4, bytes(component["diagnosticMessage"])),
-            (2, True, 3, [(0, False, 4, bytes(uri)) for uri in component["referral"]]),
-        ]
-        kind = {"bindResponse": BIND_RESPONSE, "extendedResp": EXTENDED_RESPONSE}[operation.getName()]
-        number = int(slow["messageID"])
-    except Exception:  # noqa: BLE001 - pyasn1 raises more than its own errors
-        rest = b"?"
-    if rest:
-        raise ProtocolError("the server's answer does not decode") from cause
-    return Response(number, kind, payload, None)
+    whole = elements(message)
+    if len(whole) != 1:
+        raise ProtocolError("a message and something behind it")
+    parts = elements(octets(whole[0], SEQUENCE))
+    if not 2 <= len(parts) <= 3:
+        raise ProtocolError("a message that does not decode")
+    tag, payload = parts[1]
+    if tag & 0xE0 != _APPLICATION:
+        raise ProtocolError("a message without an answer")
+    controls = octets(parts[2], _CONTROLS) if len(parts) == 3 else b""
+    return Response(integer(parts[0]), tag & 0x1F, payload, controls)
 
 
 def entry(response: Response) -> SearchEntry:
@@ -156,15 +105,17 @@ def entry(response: Response) -> SearchEntry:
 
     :raises ProtocolError: it is malformed.
     """
-    try:
-        dn, listed = response.payload
-        attributes: dict[str, list[bytes]] = {}
-        for attribute in listed[3]:
-            name, values = attribute[3]
-            attributes[name[3].decode().lower()] = [_octets(value) for value in values[3]]
-        return _octets(dn), attributes, controls(response) if response.controls else {}
-    except (ValueError, TypeError, IndexError, AttributeError) as error:
-        raise ProtocolError("a search entry that does not decode") from error
+    parts = elements(response.payload)
+    if len(parts) != 2:
+        raise ProtocolError("a search entry that does not decode")
+    attributes = {}
+    for attribute in elements(octets(parts[1], SEQUENCE)):
+        pair = elements(octets(attribute, SEQUENCE))
+        if len(pair) != 2:
+            raise ProtocolError("an attribute that does not decode")
+        name = _text(octets(pair[0])).lower()
+        attributes[name] = [octets(value) for value in elements(octets(pair[1], SET))]
+    return octets(parts[0]), attributes, controls(response) if response.controls else {}
 
 
 def result(response: Response) -> Result:
@@ -172,17 +123,12 @@ def result(response: Response) -> Result:
 
     :raises ProtocolError: there is none.
     """
-    try:
-        code, _matched, message, *more = response.payload
-        if code[2] != 10 or type(code[3]) is not int:
-            raise ProtocolError("an answer without a result code")
-        text = _octets(message).decode(errors="backslashreplace")
-        if not more:
-            return Result(code[3], text, ())
-        referrals = [_octets(uri).decode() for tag in more if tag[0] == 2 and tag[2] == 3 for uri in tag[3]]
-        return Result(code[3], text, tuple(referrals))
-    except (ValueError, TypeError, IndexError, AttributeError) as error:
-        raise ProtocolError("a result that does not decode") from error
+    if response.payload == _SUCCESS:
+        return _SUCCEEDED
+    code, _matched, message, *more = _result_parts(response)
+    referrals = [octets(uri) for tag, contents in more if tag == _REFERRAL for uri in elements(contents)]
+    text = octets(message).decode(errors="backslashreplace")
+    return Result(integer(code, ENUMERATED), text, tuple(map(_text, referrals)))
 
 
 def controls(response: Response) -> dict[str, bytes]:
@@ -191,21 +137,23 @@ def controls(response: Response) -> dict[str, bytes]:
     :raises ProtocolError: they are malformed.
     """
     found: dict[str, bytes] = {}
-    try:
-        for control in response.controls or ():
-            oid, *more = control[3]
-            found[_octets(oid).decode()] = _octets(more[-1]) if more and more[-1][2] == 4 else b""
-    except (ValueError, TypeError, IndexError, AttributeError) as error:
-        raise ProtocolError("a control that does not decode") from error
+    for control in elements(response.controls):
+        parts = elements(octets(control, SEQUENCE))
+        if not parts:
+            raise ProtocolError("a control without an OID")
+        tag, value = parts[-1]
+        found[_text(octets(parts[0]))] = value if tag == OCTETS and len(parts) > 1 else b""
     return found
 
 
 def extended_value(response: Response) -> bytes:
-    """The value of an extended response (RFC 4511 section 4.12), empty where there is none."""
+    """The value of an extended response (RFC 4511 section 4.12), empty where there is none.
+
+    :raises ProtocolError: it is malformed.
+    """
     if response.operation != EXTENDED_RESPONSE:
         return b""
-    values: list[bytes] = [tag[3] for tag in response.payload if tag[0] == 2 and tag[2] == 11]
-    return values[0] if values else b""
+    return next((value for tag, value in _result_parts(response) if tag == _EXTENDED_VALUE), b"")
 
 
 def references(response: Response) -> tuple[str, ...]:
@@ -213,18 +161,18 @@ def references(response: Response) -> tuple[str, ...]:
 
     :raises ProtocolError: it is malformed.
     """
+    return tuple(_text(octets(uri)) for uri in elements(response.payload))
+
+
+def _result_parts(response: Response) -> list[tuple[int, bytes]]:
+    parts = elements(response.payload)
+    if len(parts) < 3:
+        raise ProtocolError("an answer without a result")
+    return parts
+
+
+def _text(value: bytes) -> str:
     try:
-        return tuple(_octets(uri).decode() for uri in response.payload)
-    except (ValueError, TypeError, IndexError, AttributeError) as error:
-        raise ProtocolError("a search reference that does not decode") from error
-
-
-def _octets(element: Any) -> bytes:
-    """The octets of an OCTET STRING in ldap3's form.
-
-    :raises TypeError: it is something else.
-    """
-    if element[2] != 4 or type(element[3]) is not bytes:
-        raise TypeError("not an octet string")
-    octets: bytes = element[3]
-    return octets
+        return value.decode()
+    except UnicodeDecodeError:
+        raise ProtocolError("a name or URI that is not UTF-8") from None

@@ -249,8 +249,7 @@ def overlapping(units: int, sequence: int = 0x30) -> bytes:
 @pytest.mark.parametrize("sequence", [0x30, 0x10, 0x31, 0x11, 0x64, 0x44, 0xA3, 0x83])
 def test_elements_that_overlap_take_no_time(sequence: int) -> None:
     began = time.process_time()
-    with pytest.raises(ProtocolError):
-        response.decode(overlapping(28, sequence))  # 2 ** 28 elements, were they decoded
+    read_all(overlapping(28, sequence))  # 2 ** 28 elements, were they taken apart
     assert time.process_time() - began < 1
 
 
