@@ -12,8 +12,10 @@ import logging
 import os
 import secrets
 import socket
+from collections import Counter
 from functools import partial
 
+from pysaslauthd.metrics import Fault
 from pysaslauthd.model import Outcome, Peer
 from pysaslauthd.server.deadlines import Deadlines
 from pysaslauthd.server.listener import MAX_CONNECTIONS, Listener, peer_of
@@ -38,6 +40,8 @@ class DovecotServer:
     :param unavailable: how a client is told that nobody knows whether its password is right.
     :param default_realm: the domain of a login without one; it goes into the name that a client is told.
     :param max_connections: bound on open connections.
+
+    ``faults`` counts the requests that were no login.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class DovecotServer:
         default_realm: bytes = b"",
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
+        self.faults: Counter[Fault] = Counter()
         self._authenticator = authenticator
         self._listener = listener
         self._unavailable = unavailable
@@ -63,6 +68,12 @@ class DovecotServer:
     def open_connections(self) -> int:
         """How many connections are open now."""
         return len(self._connections)
+
+    def use(self, default_realm: bytes) -> None:
+        """Take another default realm, for the requests to come on every connection."""
+        self._default_realm = default_realm
+        for connection in self._connections:
+            connection.use(default_realm)
 
     def start(self) -> None:
         """Serve on the running event loop."""
@@ -99,7 +110,8 @@ class DovecotServer:
             unavailable=self._unavailable,
             default_realm=self._default_realm,
         )
-        connection = _Connection(session, self._authenticator, self._flushing, f"{self._listener.path}: {_name(peer)}")
+        name = f"{self._listener.path}: {_name(peer)}"
+        connection = _Connection(session, self._authenticator, self._flushing, self.faults, name)
         self._connections.add(connection)
         connection.ended.add_done_callback(lambda _: self._connections.discard(connection))
         loop = asyncio.get_running_loop()
@@ -116,11 +128,17 @@ class _Connection(asyncio.Protocol):
     """One connection. ``ended`` is done when it is no more; ``name`` says in the log whose it is."""
 
     def __init__(
-        self, session: Session, authenticator: Authenticator, flushing: Deadlines[_Connection], name: str
+        self,
+        session: Session,
+        authenticator: Authenticator,
+        flushing: Deadlines[_Connection],
+        faults: Counter[Fault],
+        name: str,
     ) -> None:
         self._session = session
         self._authenticator = authenticator
         self._flushing = flushing
+        self._faults = faults
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -140,9 +158,11 @@ class _Connection(asyncio.Protocol):
                     self._authenticator.authenticate(event.request, partial(self._answer, event))
                 case Send():
                     if event.refused:
+                        self._faults["malformed"] += 1
                         log.info("%s: a request is refused: %s", self._name, event.refused)
                     self._write(event.data)
                 case Close():
+                    self._faults["malformed"] += 1
                     log.warning("%s: closing the connection: %s", self._name, event.reason)
         self._close_if_due()
 
@@ -154,6 +174,10 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._flushing.discard(self)
         self.ended.set_result(None)
+
+    def use(self, default_realm: bytes) -> None:
+        """Take another default realm."""
+        self._session.default_realm = default_realm
 
     def drain(self) -> None:
         """Answer what is being decided, then close."""

@@ -86,7 +86,7 @@ class _Waiting(NamedTuple):
 
 
 class Session:
-    """One connection.
+    """One connection. ``default_realm`` may be changed; it holds for the requests that come then.
 
     :param pid: this server's process id, for SPID.
     :param cuid: 1 to 2**31 - 1, different for each connection: Exim up to 4.80 uses it as request id.
@@ -111,7 +111,7 @@ class Session:
         """To be sent on accept: Exim up to 4.98 says nothing before it has read DONE."""
         self._peer = peer
         self._unavailable = unavailable
-        self._default_realm = default_realm
+        self.default_realm = default_realm
         self._minor = -1  # until VERSION has come
         self._ready = False
         self._ending = False
@@ -246,7 +246,7 @@ class Session:
             auth.secured,
             auth.session,
         )
-        name = identify(request, default_realm=self._default_realm).address if self._default_realm else step.login
+        name = identify(request, default_realm=self.default_realm).address if self.default_realm else step.login
         if not can_be_told(name):
             return Send(refusal(auth.id), _named("control characters in the login, or too long a login", auth))
         ask = Ask(auth.id, request, name)
