@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -216,6 +217,8 @@ def start(options: DaemonOptions, remarks: tuple[str, ...] = ()) -> int:
 
     :param remarks: lines to log first.
     """
+    # One that comes before the daemon can reload waits until it can, where its default would be to kill.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     attached = options.foreground or "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ
     terminal = log.attached(os.environ, options.log_format)
     handlers = [terminal] if attached else [terminal, log.SyslogHandler(form=options.log_format)]

@@ -49,13 +49,19 @@ class DaemonOptions:
     @property
     def twice(self) -> str:
         """A socket's path that is given more than once; empty for none."""
-        paths = [str(self.mux_path), *(place.path for place in self.mux_sockets + self.dovecot_sockets)]
+        own = [str(self.mux_path), str(self.control_path)]
+        paths = own + [place.path for place in self.mux_sockets + self.dovecot_sockets]
         return next((path for path in paths if paths.count(path) > 1), "")
 
     @property
     def mux_path(self) -> Path:
         """The mux socket."""
         return self.run_dir / "mux"
+
+    @property
+    def control_path(self) -> Path:
+        """The control socket."""
+        return self.run_dir / "control"
 
     @property
     def pid_path(self) -> Path:

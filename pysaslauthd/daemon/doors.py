@@ -2,17 +2,103 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import NamedTuple
+
+from pysaslauthd.config import LdapSettings, Loaded
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.errors import StartError
 from pysaslauthd.model import Door
 from pysaslauthd.server import listener
+from pysaslauthd.server.dovecot import DovecotServer
 from pysaslauthd.server.listener import Listener
+from pysaslauthd.server.mux import Authenticator, MuxServer
 from pysaslauthd.systemd import Inherited
 
 
-def open_doors(options: DaemonOptions, inherited: tuple[Inherited, ...]) -> list[tuple[Door, Listener]]:
-    """All sockets to serve: systemd's, then those of the command line. All of them can be had, or none is kept."""
+class DoorState(NamedTuple):
+    """A socket, and how many connections are open on it now."""
+
+    door: Door
+    path: str
+    open: int
+
+
+class Doors:
+    """A server for each socket: systemd's, then those of the command line. All of them can be had, or none is kept.
+
+    :raises StartError: one cannot be had.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        options: DaemonOptions,
+        loaded: Loaded,
+        inherited: tuple[Inherited, ...],
+    ) -> None:
+        self._listeners = _listeners(options, inherited)
+        self._servers = [
+            _server(authenticator, kind, listening, options, loaded) for kind, listening in self._listeners
+        ]
+
+    def start(self) -> None:
+        """Serve on the running event loop."""
+        for server in self._servers:
+            server.start()
+
+    def give_up(self) -> None:
+        """Close the sockets, which have not been served."""
+        for _, listening in self._listeners:
+            listening.stop()
+
+    async def stop(self, seconds: float) -> None:
+        """Accept no more, answer what has been asked within so many seconds, close."""
+        await asyncio.gather(*(server.stop(seconds) for server in self._servers))
+
+    def use(self, settings: LdapSettings) -> None:
+        """Serve with other settings: the default realm. What is set when a socket is made stays."""
+        for server in self._servers:
+            if isinstance(server, DovecotServer):
+                server.use(settings.default_realm.encode())
+
+    def states(self) -> list[DoorState]:
+        """How each socket is."""
+        return [
+            DoorState(kind, listening.path, server.open_connections)
+            for (kind, listening), server in zip(self._listeners, self._servers, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._servers)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{kind} {listening.path}" for kind, listening in self._listeners)
+
+
+def _server(
+    authenticator: Authenticator, kind: Door, listening: Listener, options: DaemonOptions, loaded: Loaded
+) -> MuxServer | DovecotServer:
+    own = loaded.daemon
+    if kind == "mux":
+        return MuxServer(
+            authenticator,
+            listening,
+            unavailable=options.unavailable,
+            max_connections=own.max_connections,
+            arrival_seconds=own.request_timeout,
+        )
+    return DovecotServer(
+        authenticator,
+        listening,
+        unavailable=options.dovecot_unavailable,
+        default_realm=loaded.settings.default_realm.encode(),
+        max_connections=own.max_connections,
+    )
+
+
+def _listeners(options: DaemonOptions, inherited: tuple[Inherited, ...]) -> list[tuple[Door, Listener]]:
     doors: list[tuple[Door, Listener]] = []
     try:
         kinds = [_door(each.name) for each in inherited]

@@ -10,23 +10,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from pysaslauthd import privileges
-from pysaslauthd.auth import Authenticator
-from pysaslauthd.cache import Cache
-from pysaslauthd.config import DaemonSettings, LdapSettings, Loaded
+from pysaslauthd.config import DaemonSettings, Loaded
 from pysaslauthd.config.options import DaemonOptions
-from pysaslauthd.daemon.doors import open_doors
-from pysaslauthd.directory.interface import Directory
-from pysaslauthd.directory.ldif import LdifDirectory
-from pysaslauthd.directory.servers import Servers
-from pysaslauthd.errors import PysaslauthdError
-from pysaslauthd.flow import future
+from pysaslauthd.daemon.commands import Commands
+from pysaslauthd.daemon.doors import Doors
+from pysaslauthd.daemon.generation import Builder, Current
+from pysaslauthd.daemon.reload import Reloader
+from pysaslauthd.errors import PysaslauthdError, StartError
 from pysaslauthd.log import log_outcome
-from pysaslauthd.mechanisms import visibility
-from pysaslauthd.mechanisms.ldap import LdapMechanism
-from pysaslauthd.server.dovecot import DovecotServer
-from pysaslauthd.server.mux import MuxServer
+from pysaslauthd.metrics import Metrics
+from pysaslauthd.model import AuthRequest, Identity, Outcome
+from pysaslauthd.pace import Pace
+from pysaslauthd.server import listener
+from pysaslauthd.server.control import ControlServer
+from pysaslauthd.server.listener import Listener
 from pysaslauthd.systemd import Inherited, Notifier, listening_sockets, watchdog_interval
-from pysaslauthd.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +33,7 @@ STOP_GRACE = 1.0
 
 
 def serve(options: DaemonOptions, loaded: Loaded, *, ready: Callable[[], None]) -> None:
-    """Run the daemon until SIGTERM or SIGINT; a second one kills.
+    """Run the daemon until SIGTERM or SIGINT; a second one kills. SIGHUP reloads.
 
     :param ready: called once, when the sockets accept.
     :raises StartError: a socket cannot be had.
@@ -43,99 +41,77 @@ def serve(options: DaemonOptions, loaded: Loaded, *, ready: Callable[[], None]) 
     """
     privileges.lock_memory()
     inherited = listening_sockets(os.environ, os.getpid())
-    asyncio.run(_run(options, loaded.settings, loaded.daemon, inherited, ready))
+    asyncio.run(_run(options, loaded, inherited, ready))
 
 
 async def _run(
-    options: DaemonOptions,
-    settings: LdapSettings,
-    own: DaemonSettings,
-    inherited: tuple[Inherited, ...],
-    ready: Callable[[], None],
+    options: DaemonOptions, loaded: Loaded, inherited: tuple[Inherited, ...], ready: Callable[[], None]
 ) -> None:
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
     notifier = Notifier.from_environ(os.environ)
+    metrics, pace = Metrics(), Pace()
+
+    def report(request: AuthRequest, identity: Identity, outcome: Outcome, seconds: float) -> None:
+        metrics.login(request.door, outcome, seconds)
+        pace.login(seconds)
+        log_outcome(request, identity, outcome, seconds * 1000)
 
     # Hashes that take long leave the GIL alone, so a thread for each core is enough.
     threads = ThreadPoolExecutor(os.cpu_count() or 1, "hash")
-    directory = _directory(settings, options, own.login_deadline)
-    authenticator = Authenticator(
-        LdapMechanism(settings, directory, threads),
-        lambda request, identity, outcome, seconds: log_outcome(request, identity, outcome, seconds * 1000),
-        cache=_cache(options, own),
-        throttle=_throttle(own),
-        default_realm=settings.default_realm.encode(),
-        append_realm=options.append_realm,
-        deadline=own.login_deadline,
-        max_questions=own.max_pending_logins,
-    )
-    doors = open_doors(options, inherited)
-    servers = [
-        MuxServer(
-            authenticator,
-            door,
-            unavailable=options.unavailable,
-            max_connections=own.max_connections,
-            arrival_seconds=own.request_timeout,
-        )
-        if kind == "mux"
-        else DovecotServer(
-            authenticator,
-            door,
-            unavailable=options.dovecot_unavailable,
-            default_realm=settings.default_realm.encode(),
-            max_connections=own.max_connections,
-        )
-        for kind, door in doors
-    ]
-    privileges.raise_descriptor_limit(len(doors) * own.max_connections)
-    # All that needs root has been had: the sockets, the pid file, the configuration and its secrets.
+    builder = Builder(options, threads, report)
+    current = Current(builder.build(loaded, builder.directory(loaded)))
+    doors = Doors(current, options, loaded, inherited)
+    privileges.raise_descriptor_limit(len(doors) * loaded.daemon.max_connections)
+    # All that needs root has been had after this: the sockets, the pid file, the configuration and its secrets.
     try:
-        _give_up_root(options, own)
+        controlling = _control_listener(options, loaded.daemon)
+        _give_up_root(options, loaded.daemon)
     except PysaslauthdError:
-        for _, door in doors:
-            door.stop()
+        doors.give_up()
         raise
+    reloader = Reloader(options, builder, current, doors, notifier)
+    commands = Commands(options, current, doors, metrics, pace, reloader)
+    control = ControlServer(controlling, commands.answer, frozenset({0, os.geteuid()})) if controlling else None
 
-    directory.start()
-    for server in servers:
-        server.start()
+    reloader.begin()
+    doors.start()
+    if control is not None:
+        control.start()
     watchdog = asyncio.create_task(_watchdog(notifier))
-    looking = asyncio.create_task(_look(settings, directory))
     ready()
     notifier.ready()
-    logger.info("serving %s", ", ".join(f"{kind} {door.path}" for kind, door in doors))
+    _reload_on_signal(reloader)
+    logger.info("serving %s", doors)
 
     await stopping.wait()
     # First no new requests, then the answers in flight, then what they are asked of.
     notifier.stopping()
-    looking.cancel()
-    await asyncio.gather(*(server.stop(own.login_deadline + STOP_GRACE) for server in servers))
-    await directory.stop()
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if control is not None:
+        await control.stop()
+    await doors.stop(current.generation.loaded.daemon.login_deadline + STOP_GRACE)
+    await reloader.stop()
     watchdog.cancel()
     threads.shutdown(wait=False, cancel_futures=True)
     logger.info("stopped")
 
 
-def _cache(options: DaemonOptions, own: DaemonSettings) -> Cache | None:
-    if options.cache:
-        return Cache(options.cache_entries, options.cache_lifetime, stale=own.cache_stale)
-    if own.cache_stale:
-        logger.warning("cache_stale has no effect: there is no cache without -c")
-    return None
+def _control_listener(options: DaemonOptions, own: DaemonSettings) -> Listener | None:
+    """The control socket: for the daemon's user alone, who it may yet have to become; root needs no leave.
 
-
-def _throttle(own: DaemonSettings) -> Throttle | None:
-    if not own.failure_delay:
+    No login needs it: where it cannot be made, which the log tells, the daemon serves without.
+    """
+    owner = group = -1
+    if own.user and os.geteuid() == 0:
+        account = privileges.account(own.user, own.group)
+        owner, group = account.uid, account.gid
+    try:
+        return listener.bind(str(options.control_path), mode=0o600, owner=owner, group=group)
+    except StartError as error:
+        logger.warning("pysaslauthctl cannot speak to this daemon: %s", error)
         return None
-    return Throttle(
-        longest=own.failure_delay,
-        free=own.free_failures,
-        free_per_address=own.free_failures_per_address,
-        memory=own.failure_memory,
-        trusted=own.trusted_networks,
-    )
 
 
 def _give_up_root(options: DaemonOptions, own: DaemonSettings) -> None:
@@ -144,12 +120,6 @@ def _give_up_root(options: DaemonOptions, own: DaemonSettings) -> None:
     elif os.geteuid() == 0:
         logger.warning("running as root: let it become a user without privileges, see user in %s", options.config)
     privileges.forbid_core_dumps()
-
-
-def _directory(settings: LdapSettings, options: DaemonOptions, deadline: float) -> Directory:
-    if settings.embedded:
-        return LdifDirectory(settings.servers[0].path)
-    return Servers(settings, timeout=min(settings.timeout, deadline), binds=options.threads)
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:
@@ -166,11 +136,10 @@ def _stop_on_signals(stopping: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-async def _look(settings: LdapSettings, directory: Directory) -> None:
-    """Say whether the service account sees which accounts are locked. The start does not wait for it."""
-    if visibility.looked_for(settings):
-        seen, text = await future(visibility.look(settings, directory))
-        logger.log(logging.WARNING if seen is False else logging.INFO, "account state: %s", text)
+def _reload_on_signal(reloader: Reloader) -> None:
+    """Reload on SIGHUP, also on one that came while it was blocked."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 async def _watchdog(notifier: Notifier) -> None:
