@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from pysaslauthd import __version__
-from pysaslauthd.cli import check, demo, explain
+from pysaslauthd.cli import check, demo, explain, flush, log_level, ping, reload, status
 
 _EXIT_FAILED = 1
 _EXIT_USAGE = 2
@@ -34,6 +34,11 @@ def _demo(*, keep: bool) -> int:
 
 command.add_command(check.command)
 command.add_command(explain.command)
+command.add_command(status.command)
+command.add_command(flush.command)
+command.add_command(reload.command)
+command.add_command(log_level.command)
+command.add_command(ping.command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
