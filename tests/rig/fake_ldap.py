@@ -84,6 +84,7 @@ class FakeLdap:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        self._call(self._abort())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -159,8 +160,18 @@ class FakeLdap:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls)
 
     async def _stop(self) -> None:
+        for listener in self._server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        await asyncio.sleep(0)  # asyncio leaves a connection open whose server closes in the turn of its acceptance
         self._server.close()
         await self._drop()
+
+    async def _abort(self) -> None:
+        """End the connections that asyncio alone knows of: those in a handshake, and those that are being closed."""
+        transports = self._loop._transports  # type: ignore[attr-defined]  # of every selector loop, not in its type
+        for transport in [*transports.values()]:
+            transport.abort()
+        await asyncio.sleep(0)  # they are closed in the next turn
 
     async def _send(self, data: bytes) -> None:
         for connection in self._connections.values():
