@@ -250,6 +250,17 @@ def test_a_group_without_visible_members_is_a_warning(site: Site, server: FakeLd
     assert "shows no uniqueMember" in found["warning group"]["detail"]
 
 
+def test_users_that_show_no_groups_are_a_warning(site: Site, server: FakeLdap) -> None:
+    site.ask(server)
+    site.keys |= {"ldap_group_dn": GROUP_DN, "ldap_group_match_method": "memberof"}
+    status, found = site.check()
+    assert (status, list(found)) == (1, ["warning group"])
+    assert "none shows memberOf" in found["warning group"]["detail"]
+    server.table.entries[people.PENGUIN_DN] = {**PEOPLE[people.PENGUIN_DN], "memberOf": [GROUP_DN.encode()]}
+    status, found = site.check()
+    assert (status, found) == (0, {})
+
+
 @pytest.mark.parametrize(
     ("entry", "mode", "expected"), [(0o755, 0o777, "warning"), (0o710, 0o777, "ok"), (0o755, 0o660, "ok")]
 )
@@ -484,6 +495,36 @@ def test_a_group_filter_that_finds_none_is_an_error(site: Site, server: FakeLdap
     site.write()
     status, found = site.check()
     assert (status, list(found)) == (2, ["error group"])
+
+
+def test_a_group_filter_that_ldap_does_not_know_is_an_error(site: Site, server: FakeLdap) -> None:
+    site.ask(server)
+    site.keys |= {"ldap_group_match_method": "filter", "ldap_group_filter": "(&(member=%D)(cn))"}
+    status, found = site.check()
+    assert (status, list(found)) == (2, ["error group"])
+    assert found["error group"]["advice"] == "mend ldap_group_filter"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"ldap_use_sasl": "yes", "ldap_mech": "PLAIN", "ldap_id": people.SERVICE_DN}, "SASL PLAIN as "),
+        ({}, f"as {people.SERVICE_DN}"),
+    ],
+)
+def test_who_the_service_account_is_is_told(site: Site, server: FakeLdap, keys: dict[str, str], said: str) -> None:
+    site.ask(server)
+    site.keys |= keys
+    _, out = site.text()
+    assert said in out
+
+
+def test_an_anonymous_search_is_told(site: Site, server: FakeLdap) -> None:
+    site.ask(server)
+    del site.keys["ldap_bind_dn"], site.keys["ldap_password"]
+    status, out = site.text()
+    assert status == 0
+    assert "none: searches are anonymous" in out
 
 
 def test_what_hangs_on_the_login_is_skipped(site: Site, server: FakeLdap) -> None:
