@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pysaslauthd.config import LdapSettings, ServerUri, client_context
-from pysaslauthd.directory.connection import TRANSIENT, Answer, LdapConnection, Pulse, refuse
+from pysaslauthd.directory.answer import TRANSIENT, Answer, refuse
+from pysaslauthd.directory.connection import LdapConnection, Pulse
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError, ServiceBindRefused
 from pysaslauthd.flow import Reply, future
 from pysaslauthd.wire.ldap import request
@@ -100,13 +102,15 @@ class Connector:
             await loop.create_unix_connection(lambda: connection, server.path)
             return
         secure = server.scheme == "ldaps"
+        # asyncio loses the socket when it is cancelled while it races addresses: race only where there may be several.
+        racing = None if _is_address(server.host) else NEXT_ADDRESS_SECONDS
         await loop.create_connection(
             lambda: connection,
             server.host,
             server.port,
             ssl=self.tls if secure else None,
             server_hostname=server.host if secure else None,
-            happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
+            happy_eyeballs_delay=racing,
         )
         connection.keep_alive(KEEPALIVE_SECONDS, 10, 3)
         if self.settings.start_tls and not secure:
@@ -154,3 +158,11 @@ def _text(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -12,11 +12,12 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
 from pysaslauthd.config import ServerUri
+from pysaslauthd.directory.answer import SIZE_LIMIT_EXCEEDED, Answer
 from pysaslauthd.directory.deliver import deliver, deliver_failure
-from pysaslauthd.errors import ConnectionLost, DirectoryError, DirectoryRefused, DirectoryTimeout, ProtocolError
+from pysaslauthd.errors import ConnectionLost, DirectoryError, DirectoryTimeout, ProtocolError
 from pysaslauthd.flow import Reply
 from pysaslauthd.wire.ldap import request, response
 from pysaslauthd.wire.ldap.request import RequestTemplate
@@ -24,30 +25,11 @@ from pysaslauthd.wire.ldap.response import Response, Result, SearchEntry
 
 logger = logging.getLogger(__name__)
 
+READ_SIZE = 64 * 1024
+"""Octets read at once. asyncio's own buffer, 256 KiB made anew for every read, costs three system calls a read."""
+
 MAX_ENTRIES = 1000
 """Entries and references kept of one search at most: a login needs one, and a server may ignore the size limit."""
-
-# Result codes, RFC 4511 appendix A.
-SUCCESS = 0
-SIZE_LIMIT_EXCEEDED = 4
-REFERRAL = 10
-TRANSIENT = frozenset({51, 52})
-"""busy and unavailable: another server may do better."""
-
-
-class Answer(NamedTuple):
-    """All that came for one request, and from whom.
-
-    ``entries`` are a search's. Each of its ``references`` is one search result reference:
-    URIs of which any one will do (RFC 4511 section 4.5.3).
-    """
-
-    server: ServerUri
-    result: Result
-    controls: dict[str, bytes]
-    entries: list[SearchEntry]
-    references: list[tuple[str, ...]]
-    extended_value: bytes
 
 
 class Pulse:
@@ -71,7 +53,7 @@ class _Operation:
         self.references: list[tuple[str, ...]] = []
 
 
-class LdapConnection(asyncio.Protocol):
+class LdapConnection(asyncio.BufferedProtocol):
     """A connection. Made by :func:`pysaslauthd.directory.connect.Connector.connect`.
 
     :param timeout: seconds that the server may take for one answer.
@@ -93,6 +75,7 @@ class LdapConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Operation] = {}
         self._next_id = request.FIRST_ID
+        self._buffer = memoryview(bytearray(READ_SIZE))
         self._partial = bytearray()
         self._needed = 0
         self._out: list[bytes] = []
@@ -150,8 +133,16 @@ class LdapConnection(asyncio.Protocol):
 
     # -- answers
 
-    def data_received(self, data: bytes) -> None:
-        """Take what the server sent, in whatever pieces (called by asyncio)."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where asyncio puts what the server sends."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what the server sent (called by asyncio)."""
+        self.receive(bytes(self._buffer[:nbytes]))
+
+    def receive(self, data: bytes) -> None:
+        """Take octets from the server, in whatever pieces."""
         if self._partial:
             self._partial += data
             if len(self._partial) < self._needed:
@@ -282,11 +273,3 @@ class LdapConnection(asyncio.Protocol):
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
-
-
-def refuse(answer: Answer, doing: str) -> DirectoryRefused:
-    """The error for a result that says nothing about the user."""
-    code, message, referrals = answer.result
-    if referrals:
-        message = f"{message} referral to {' '.join(referrals)}".strip()
-    return DirectoryRefused(code, message, f"{answer.server.text}: {doing}")

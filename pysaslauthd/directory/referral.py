@@ -15,8 +15,9 @@ from urllib.parse import unquote_to_bytes
 
 from pysaslauthd.config import ServerUri
 from pysaslauthd.config.uri import server_of
+from pysaslauthd.directory.answer import REFERRAL, SIZE_LIMIT_EXCEEDED, SUCCESS, TRANSIENT, Answer, refuse
 from pysaslauthd.directory.connect import Connector, wait
-from pysaslauthd.directory.connection import REFERRAL, SIZE_LIMIT_EXCEEDED, SUCCESS, TRANSIENT, Answer, Pulse, refuse
+from pysaslauthd.directory.connection import Pulse
 from pysaslauthd.directory.interface import Query
 from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import DirectoryDown, DirectoryError, DirectoryRefused, DirectoryTimeout

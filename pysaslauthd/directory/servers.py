@@ -6,16 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pysaslauthd.config import LdapSettings
+from pysaslauthd.directory.answer import REFERRAL, SIZE_LIMIT_EXCEEDED, SUCCESS, TRANSIENT, Answer, refuse
 from pysaslauthd.directory.connect import Connector
-from pysaslauthd.directory.connection import (
-    REFERRAL,
-    SIZE_LIMIT_EXCEEDED,
-    SUCCESS,
-    TRANSIENT,
-    Answer,
-    LdapConnection,
-    refuse,
-)
+from pysaslauthd.directory.connection import LdapConnection
 from pysaslauthd.directory.gate import Gate
 from pysaslauthd.directory.interface import Bound, Entry, Found, Query, ServerState
 from pysaslauthd.directory.referral import Referrals, Search

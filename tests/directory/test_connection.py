@@ -113,8 +113,8 @@ def test_a_long_message_in_small_pieces_is_copied_once() -> None:
             octets = messages.entry(asked.message_id, people.PENGUIN_DN, {"userPassword": [bytes(50_000)]})
             connection._partial = Counting()
             for at in range(0, len(octets), 10):
-                connection.data_received(octets[at : at + 10])
-            connection.data_received(messages.result("search", asked.message_id, 0))
+                connection.receive(octets[at : at + 10])
+            connection.receive(messages.result("search", asked.message_id, 0))
             assert len((await answer).entries) == 1
 
     with FakeLdap() as server:
@@ -289,7 +289,7 @@ def test_a_fault_of_one_login_hurts_no_other(caplog: pytest.LogCaptureFixture) -
 
     async def test() -> None:
         async with connected(server, TIMEOUT) as connection:
-            # The answers come in one segment: all of them in one call of data_received.
+            # The answers come in one segment: all of them in one read.
             drive(wait(connection.ask(FIND, [b"u0"])), fault)
             assert [dn for dn, _, _ in (await find(connection, b"u1")).entries]
             assert not connection.lost

@@ -1,0 +1,39 @@
+"""A server's whole answer to one request, and what a result code says of the server."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pysaslauthd.config import ServerUri
+from pysaslauthd.errors import DirectoryRefused
+from pysaslauthd.wire.ldap.response import Result, SearchEntry
+
+# Result codes, RFC 4511 appendix A.
+SUCCESS = 0
+SIZE_LIMIT_EXCEEDED = 4
+REFERRAL = 10
+TRANSIENT = frozenset({51, 52})
+"""busy and unavailable: another server may do better."""
+
+
+class Answer(NamedTuple):
+    """All that came for one request, and from whom.
+
+    ``entries`` are a search's. Each of its ``references`` is one search result reference:
+    URIs of which any one will do (RFC 4511 section 4.5.3).
+    """
+
+    server: ServerUri
+    result: Result
+    controls: dict[str, bytes]
+    entries: list[SearchEntry]
+    references: list[tuple[str, ...]]
+    extended_value: bytes
+
+
+def refuse(answer: Answer, doing: str) -> DirectoryRefused:
+    """The error for a result that says nothing about the user."""
+    code, message, referrals = answer.result
+    if referrals:
+        message = f"{message} referral to {' '.join(referrals)}".strip()
+    return DirectoryRefused(code, message, f"{answer.server.text}: {doing}")
