@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pysaslauthd.directory import connection as module
+from pysaslauthd.directory.answer import Answer
 from pysaslauthd.directory.connect import Connector, wait
-from pysaslauthd.directory.connection import Answer, LdapConnection, Pulse
+from pysaslauthd.directory.connection import LdapConnection, Pulse
 from pysaslauthd.errors import ConnectionLost, DirectoryTimeout
 from pysaslauthd.flow import Reply, future
 from pysaslauthd.flow import run as drive
