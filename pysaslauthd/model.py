@@ -14,15 +14,16 @@ class Verdict(enum.Enum):
     UNAVAILABLE = "unavailable"
 
 
-class Reason(enum.Enum):
+class _Judged:
+    verdict: Verdict
+    """The verdict that this reason belongs to."""
+
+
+class Reason(_Judged, enum.Enum):
     """Why. Each reason belongs to one verdict, so that no outcome can contradict itself.
 
     The value is the stable word used in logs and metrics.
     """
-
-    _value_: str
-    verdict: Verdict
-    """The verdict that this reason belongs to."""
 
     OK = "ok"
 
