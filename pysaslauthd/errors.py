@@ -11,6 +11,7 @@
     └── DirectoryError         the directory gave no usable answer: always UNAVAILABLE
         ├── ConnectionLost     the connection broke under the request; it may be asked again
         ├── DirectoryTimeout   no answer within the operation's time-out
+        ├── DirectoryOverloaded  more is asked than the directory answers in time
         ├── DirectoryDown      no server can be reached
         └── DirectoryRefused   a result code that says nothing about the user
             └── ServiceBindRefused   the service account itself was refused
@@ -106,6 +107,10 @@ class DirectoryTimeout(DirectoryError):
     def __init__(self, text: str, *, silent: bool) -> None:
         self.silent = silent
         super().__init__(text)
+
+
+class DirectoryOverloaded(DirectoryError):
+    """More is asked of the directory than it can answer in time. It works; who asks a lot brings this about."""
 
 
 class DirectoryDown(DirectoryError):

@@ -8,7 +8,13 @@ from __future__ import annotations
 import re
 
 from pysaslauthd.directory.interface import Bound
-from pysaslauthd.errors import DirectoryError, DirectoryRefused, DirectoryTimeout, ServiceBindRefused
+from pysaslauthd.errors import (
+    DirectoryError,
+    DirectoryOverloaded,
+    DirectoryRefused,
+    DirectoryTimeout,
+    ServiceBindRefused,
+)
 from pysaslauthd.model import Outcome, Reason
 from pysaslauthd.wire.ldap import controls
 from pysaslauthd.wire.ldap.request import PASSWORD_POLICY
@@ -96,6 +102,8 @@ def of_error(error: DirectoryError) -> Outcome:
         reason = Reason.DIRECTORY_REFUSED
     elif isinstance(error, DirectoryTimeout):
         reason = Reason.DIRECTORY_TIMEOUT
+    elif isinstance(error, DirectoryOverloaded):
+        reason = Reason.OVERLOADED
     else:
         reason = Reason.DIRECTORY_DOWN
     return Outcome(reason, str(error))

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from pysaslauthd.directory.gate import Gate
-from pysaslauthd.errors import DirectoryTimeout
+from pysaslauthd.errors import DirectoryError, DirectoryOverloaded, DirectoryTimeout
 from pysaslauthd.flow import Reply, future
 from pysaslauthd.flow import run as drive
 from rig.loop import run
@@ -78,7 +78,7 @@ def test_zero_sets_no_bound() -> None:
 
 def test_thousands_that_leave_at_once_do_not_pile_up_on_the_stack() -> None:
     async def test() -> None:
-        gate, go = Gate(1, 5), Reply[None]()
+        gate, go = Gate(1, 3600), Reply[None]()
 
         async def first() -> None:
             await gate.enter()
@@ -97,18 +97,62 @@ def test_thousands_that_leave_at_once_do_not_pile_up_on_the_stack() -> None:
     run(test())
 
 
-def test_who_has_waited_too_long_is_not_let_in() -> None:
+@pytest.mark.parametrize(("answering", "error"), [(True, DirectoryOverloaded), (False, DirectoryTimeout)])
+def test_who_has_waited_too_long_is_not_let_in(answering: bool, error: type[DirectoryError]) -> None:
     async def test() -> None:
-        gate = Gate(1, 0.0)
+        gate = Gate(1, 0.0, lambda: answering)
         await future(gate.enter())
         waiting = [future(gate.enter()) for _ in range(3)]
         await asyncio.sleep(0.001)  # the clock moves on
         gate.leave()
         for each in waiting:
-            with pytest.raises(DirectoryTimeout, match="no turn within 0 s"):
+            with pytest.raises(error, match="no turn within 0 s"):
                 await each
         assert gate.inside == 0
         await future(gate.enter())
+
+    run(test())
+
+
+class _Clock:
+    """The loop's time, in the test's hands."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
+
+
+def test_who_cannot_have_a_turn_in_time_is_told_as_soon_as_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        # Two at a time, each for 1 s: within 3 s the first six of those who wait have their turn.
+        with monkeypatch.context() as patch:
+            gate, clock, ended = Gate(2, 3.0), _Clock(patch), dict[int, object]()
+
+            def enter(number: int) -> None:
+                drive(gate.enter(), lambda _, error: ended.__setitem__(number, error))
+
+            for number in range(22):
+                enter(number)
+            assert ended == {0: None, 1: None}
+            clock.now += 1
+            gate.leave()
+            gate.leave()
+            assert ended == dict.fromkeys(range(4))  # how long the others take cannot be known yet
+            clock.now += 1
+            gate.leave()
+            assert [number for number, error in ended.items() if error is None] == [0, 1, 2, 3, 4]
+            refused = [number for number, error in ended.items() if isinstance(error, DirectoryOverloaded)]
+            assert sorted(refused) == [*range(9, 22)]
+            for number in (22, 23):
+                enter(number)
+                assert number not in ended
+            for number in range(24, 40):
+                enter(number)
+            assert isinstance(ended[39], DirectoryOverloaded)  # at once
+            while gate.inside:
+                gate.leave()
+            enter(99)
+            assert ended[99] is None
 
     run(test())
 
