@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ def command(*, run_dir: Path, watch: bool, as_json: bool) -> None:
     "now" are the last 10 seconds.
     """
     if not watch:
-        click.echo(_shown(ask(run_dir, "status"), as_json=as_json))
+        _say(_shown(ask(run_dir, "status"), as_json=as_json))
         return
     while True:
         try:
@@ -38,8 +39,13 @@ def command(*, run_dir: Path, watch: bool, as_json: bool) -> None:
             text = json.dumps({"error": error.message}) if as_json else error.message
         if not as_json:
             click.clear()
-        click.echo(text)
+        _say(text)
         time.sleep(WATCH_SECONDS)
+
+
+def _say(text: str) -> None:
+    # In colour on a terminal alone, and not where NO_COLOR is set (no-color.org).
+    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _shown(status: Mapping[str, Any], *, as_json: bool) -> str:
@@ -82,24 +88,28 @@ def _cache(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _directory(status: Mapping[str, Any]) -> Iterator[str]:
+    servers = status["directory"]
+    width = max(len(server["server"]) for server in servers)
     label = "directory"
-    for server in status["directory"]:
+    for server in servers:
         mark, colour = _MARKS[server["up"]]
-        text = f"{click.style(f'{mark:7}', fg=colour)} {server['server']}"
+        text = f"{click.style(f'{mark:7}', fg=colour)}  {server['server']:{width}}"
         if server["up"] is not None:
             text += f"  for {span(server['seconds'])}"
         if server["connections"]:
-            text += f", {server['connections']} connections, {server['in_flight']} requests in flight"
+            text += f", connections {server['connections']}, requests in flight {server['in_flight']}"
         yield _line(label, text)
         if server["error"]:
-            yield _line("", f"        {'' if server['up'] is False else 'earlier: '}{server['error']}")
+            yield _line("", f"{'' if server['up'] is False else 'earlier':7}  {server['error']}")
         label = ""
 
 
 def _doors(status: Mapping[str, Any]) -> Iterator[str]:
+    doors = status["doors"]
+    width = max(len(door["path"]) for door in doors)
     label = "sockets"
-    for door in status["doors"]:
-        yield _line(label, f"{door['door']:7} {door['path']}  {door['open']:,} connections")
+    for door in doors:
+        yield _line(label, f"{door['door']:7}  {door['path']:{width}}  connections {door['open']:,}")
         label = ""
 
 
@@ -117,7 +127,7 @@ def _delayed(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _line(label: str, text: str) -> str:
-    return f"{label:13}  {text}"
+    return f"{label:13}  {text}".rstrip()
 
 
 def span(seconds: float) -> str:
