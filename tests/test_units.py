@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pysaslauthd.cli import daemon
+from pysaslauthd.cli import control, daemon, reload
 from pysaslauthd.config.options import DaemonOptions
 
 UNITS = Path(__file__).parents[1] / "systemd"
@@ -154,3 +154,17 @@ def test_a_wrong_configuration_is_not_started_again_and_again() -> None:
 def test_the_configuration_comes_as_the_credential_that_the_daemon_looks_for() -> None:
     name, _, path = only("pysaslauthd.service", "LoadCredential").partition(":")
     assert (name, Path(path)) == (DaemonOptions().config.name, DaemonOptions().config)
+
+
+def test_a_reload_is_asked_of_the_daemon_that_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Path, str]] = []
+
+    def ask(run_dir: Path, command: str) -> dict[str, object]:
+        asked.append((run_dir, command))
+        return {"configuration": "", "remarks": []}
+
+    monkeypatch.setattr(reload, "ask", ask)
+    program, *words = only("pysaslauthd.service", "ExecReload").replace("${SOCKETDIR}", str(RUN)).split()
+    assert program == "pysaslauthctl"
+    assert control.main(words) == 0
+    assert asked == [(RUN, "reload")]
