@@ -7,6 +7,7 @@ configure it can read it. It has no superior object classes, no aliases and no S
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -173,7 +174,7 @@ def _in_scope(dn: Dn, base: Dn, scope: str) -> bool:
     return scope == "base" or dn[len(dn) - len(base) :] == base
 
 
-def _filled(template: Template, values: list[bytes]) -> bytes:
+def _filled(template: Template, values: Sequence[bytes]) -> bytes:
     pieces = [template.literals[0].encode()]
     for value, literal in zip(values, template.literals[1:], strict=True):
         pieces += value, literal.encode()

@@ -12,7 +12,7 @@ DN or a password) is refused beforehand. Names are taken as they are written: no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from functools import reduce
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ MAX_DEPTH = 50
 
 Test = tuple[AbstractSet[int] | None, Callable[[int], bool]]
 """Which entries may match, by number, or None for any of them; and whether one of them does."""
-Filter = Callable[[Content, list[bytes]], Test]
+Filter = Callable[[Content, Sequence[bytes]], Test]
 """A compiled filter: takes the entries, and the values of the template's tokens in their order."""
 
 _MARK = "\x01"
@@ -48,7 +48,7 @@ class _Assertion(NamedTuple):
     def constant(self) -> bool:
         return len(self.literals) == 1
 
-    def fill(self, values: list[bytes]) -> bytes:
+    def fill(self, values: Sequence[bytes]) -> bytes:
         pieces = [self.literals[0]]
         for at, literal in enumerate(self.literals[1:], self.first):
             pieces += values[at], literal
@@ -120,7 +120,7 @@ class _Compiler:
 
 
 def _and(parts: list[Filter]) -> Filter:
-    def test(content: Content, values: list[bytes]) -> Test:
+    def test(content: Content, values: Sequence[bytes]) -> Test:
         tests = [part(content, values) for part in parts]
         fewest = min((found for found, _ in tests if found is not None), key=len, default=None)
         return fewest, lambda number: all(check(number) for _, check in tests)
@@ -129,7 +129,7 @@ def _and(parts: list[Filter]) -> Filter:
 
 
 def _or(parts: list[Filter]) -> Filter:
-    def test(content: Content, values: list[bytes]) -> Test:
+    def test(content: Content, values: Sequence[bytes]) -> Test:
         tests = [part(content, values) for part in parts]
         found: AbstractSet[int] | None = _NONE
         for some, _ in tests:
@@ -140,7 +140,7 @@ def _or(parts: list[Filter]) -> Filter:
 
 
 def _not(part: Filter) -> Filter:
-    def test(content: Content, values: list[bytes]) -> Test:
+    def test(content: Content, values: Sequence[bytes]) -> Test:
         _, check = part(content, values)
         return None, lambda number: not check(number)
 
@@ -148,7 +148,7 @@ def _not(part: Filter) -> Filter:
 
 
 def _present(attribute: str) -> Filter:
-    def test(content: Content, _values: list[bytes]) -> Test:
+    def test(content: Content, _values: Sequence[bytes]) -> Test:
         return None, lambda number: bool(content.values(number, attribute))
 
     return test
@@ -158,7 +158,7 @@ def _equal(attribute: str, assertion: _Assertion) -> Filter:
     rule = rule_of(attribute)
     constant: Hashable = rule(assertion.literals[0]) if assertion.constant else None
 
-    def test(content: Content, values: list[bytes]) -> Test:
+    def test(content: Content, values: Sequence[bytes]) -> Test:
         wanted = constant if assertion.constant else rule(assertion.fill(values))
         found = content.index(attribute).get(wanted, _NONE)
         return found, found.__contains__
@@ -167,7 +167,7 @@ def _equal(attribute: str, assertion: _Assertion) -> Filter:
 
 
 def _substrings(attribute: str, pieces: list[_Assertion]) -> Filter:
-    def test(content: Content, values: list[bytes]) -> Test:
+    def test(content: Content, values: Sequence[bytes]) -> Test:
         filled = [piece.fill(values) for piece in pieces]
         # A token without a value would make `(mail=%u*)` mean everybody.
         if any(not text and not piece.constant for text, piece in zip(filled, pieces, strict=True)):

@@ -37,6 +37,8 @@ ATTRIBUTES = (
 )
 """Asked for by name, since most are operational. A server passes over those that it does not know."""
 
+_NAMES = frozenset(name.lower() for name in ATTRIBUTES)
+
 _DAY = 86400
 
 _FOR_EVER = b"000001010000Z"
@@ -65,6 +67,8 @@ def refusal(entry: Entry, now: float) -> Refusal | None:
     :raises ProtocolError: a control is malformed.
     """
     held = entry.attributes
+    if not entry.controls and _NAMES.isdisjoint(held):  # what most entries are like
+        return None
     if any(value.lower() == b"true" for value in held.get("nsaccountlock", ())):
         return Refusal(Reason.LOCKED, "nsAccountLock")
     value = entry.controls.get(ACCOUNT_USABILITY)

@@ -83,7 +83,7 @@ def test_every_value_goes_through_the_escaper_and_no_literal_does() -> None:
 
 def test_inside_a_dn_a_value_is_escaped_and_a_whole_dn_is_not() -> None:
     identity = identify(AuthRequest(b"a,b", b""))
-    assert Template.parse("cn=%u,%D").escaped_values(identity, DN) == [rb"a\2cb", DN]
+    assert Template.parse("cn=%u,%D").escaped_values(identity, DN) == (rb"a\2cb", DN)
 
 
 def unescaped_dn_value(text: str) -> bytes:

@@ -51,9 +51,10 @@ class Result(NamedTuple):
     referrals: tuple[str, ...]
 
 
+_BRIEF = b"\x30\x0f\x02\x04"
 _SUCCESS = b"\x0a\x01\x00\x04\x00\x04\x00"
+_NOTHING_ELSE = b"\x07" + _SUCCESS
 _SUCCEEDED = Result(0, "", ())
-"""Of two or three answers to a login all but one are these octets."""
 
 
 def split(data: bytes | bytearray, start: int) -> int:
@@ -87,6 +88,11 @@ def decode(message: bytes) -> Response:
 
     :raises ProtocolError: it does not decode.
     """
+    if len(message) == 17 and message.endswith(_NOTHING_ELSE) and message.startswith(_BRIEF):
+        # Of the two or three answers to a login all but one: a messageID of ours and nothing but success.
+        tag = message[8]
+        if tag & 0xE0 == _APPLICATION and message[4] < 0x80:
+            return Response(int.from_bytes(message[4:8], "big"), tag & 0x1F, _SUCCESS, b"")
     whole = elements(message)
     if len(whole) != 1:
         raise ProtocolError("a message and something behind it")

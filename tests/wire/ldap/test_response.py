@@ -259,3 +259,15 @@ def test_elements_nested_too_deep_are_refused() -> None:
         body = b"\x30\x84" + len(body).to_bytes(4) + body
     with pytest.raises(ProtocolError):
         response.decode(b"\x30\x84" + (len(body) + 3).to_bytes(4) + b"\x02\x01\x01" + body)
+
+
+@pytest.mark.parametrize("operation", ["bind", "search", "compare"])
+def test_bare_success_reads_like_any_other_result(operation: str) -> None:
+    octets = messages.result(operation, ID, 0)
+    decoded = response.decode(octets)
+    assert (decoded.message_id, response.result(decoded)) == (ID, Result(0, "", ()))
+    with_text = response.decode(messages.result(operation, ID, 0, "x"))
+    assert decoded.operation == with_text.operation
+    assert response.result(with_text) == Result(0, "x", ())
+    read_all(octets[:4] + b"\xff" + octets[5:])
+    read_all(octets[:-8] + b"\x06" + octets[-7:])
