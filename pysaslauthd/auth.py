@@ -16,8 +16,10 @@ from typing import Any, Protocol
 
 from pysaslauthd.cache import Cache, Origin
 from pysaslauthd.flow import Reply, run
+from pysaslauthd.freshness import Moment
 from pysaslauthd.log import escape
-from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify
+from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify, refused_unasked
+from pysaslauthd.questions import Asked, Question, Revalidation
 from pysaslauthd.throttle import Delay, Throttle
 
 logger = logging.getLogger(__name__)
@@ -48,18 +50,6 @@ class Mechanism(Protocol):
 
     def check(self, identity: Identity, password: bytes) -> Coroutine[Reply[Any], Any, Outcome]:
         """Decide; a flow (:mod:`pysaslauthd.flow`)."""
-
-
-class _Question:
-    """One question under way, and the requests that wait for its answer."""
-
-    __slots__ = ("deadline", "drops", "identity", "waiting")
-
-    def __init__(self, identity: Identity, deadline: float, drops: int) -> None:
-        self.identity = identity
-        self.deadline = deadline
-        self.drops = drops
-        self.waiting: list[tuple[AuthRequest, Identity, float, Then]] = []
 
 
 class Authenticator:
@@ -100,11 +90,12 @@ class Authenticator:
         self._max_questions = max_questions
         self._pending = 0
         self._loop = asyncio.get_running_loop()
-        self._questions: dict[tuple[bytes, bytes], _Question] = {}
+        self._questions: dict[tuple[bytes, bytes, int], Asked] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._held_back = 0
         self._beyond_lifetime = False
         self._idle: asyncio.Future[None] | None = None
+        self._revalidation = Revalidation(mechanism.check, self._checked, self._loop.time)
 
     def authenticate(self, request: AuthRequest, then: Then) -> None:
         """Decide on a request; call ``then`` exactly once with the outcome, perhaps before returning.
@@ -113,13 +104,15 @@ class Authenticator:
         """
         started = self._loop.time()
         identity = identify(request, default_realm=self._default_realm, append_realm=self._append_realm)
-        refusal = _refusal(request, identity)
+        refusal = refused_unasked(request, identity)
         if refusal is not None:
             self._answer(request, identity, started, then, Outcome(refusal))
             return
         key = self._mechanism.key(identity)
         if self._cache is not None and self._cache.holds(key, request.password):
             self._answer(request, identity, started, then, Outcome(Reason.OK, cached=True))
+            if self._cache.due(key):
+                self._revalidation.begin((key, request.password), identity, self._cache.moment())
             return
         self._ask(key, request, identity, started, then)
 
@@ -165,28 +158,30 @@ class Authenticator:
 
     def _ask(self, key: bytes, request: AuthRequest, identity: Identity, started: float, then: Then) -> None:
         """Ask the mechanism, or wait with whoever is asking the same already."""
-        asked = (key, request.password)
-        question = self._questions.get(asked)
+        question = (key, request.password)
+        moment = self._cache.moment() if self._cache is not None else None
+        # Who asks after a change must not be answered by what was asked before it.
+        since = (*question, moment.number if moment is not None else 0)
+        asked = self._questions.get(since)
         if self._pending >= self._max_questions:
             self._answer(request, identity, started, then, Outcome(Reason.OVERLOADED))
             return
         self._pending += 1
-        if question is not None:
-            question.waiting.append((request, identity, started, then))
+        if asked is not None:
+            asked.waiting.append((request, identity, started, then))
             return
-        drops = self._cache.drops if self._cache is not None else 0
-        question = _Question(identity, started + self._deadline, drops)
-        question.waiting.append((request, identity, started, then))
-        self._questions[asked] = question
+        asked = Asked(question, identity, started + self._deadline, moment)
+        asked.waiting.append((request, identity, started, then))
+        self._questions[since] = asked
         if self._timer is None:
-            self._timer = self._loop.call_at(question.deadline, self._expire)
+            self._timer = self._loop.call_at(asked.deadline, self._expire)
 
         def decided(outcome: Outcome | None, error: BaseException | None) -> None:
             if outcome is None:
                 outcome = _internal_error(error)
-            if self._questions.get(asked) is question:
-                del self._questions[asked]
-            self._settle(asked, question, outcome)
+            if self._questions.get(since) is asked:
+                del self._questions[since]
+            self._settle(asked, outcome)
 
         run(self._mechanism.check(identity, request.password), decided)
 
@@ -194,43 +189,66 @@ class Authenticator:
         """Answer what has waited too long. All deadlines are alike, so that the oldest question is the first."""
         self._timer = None
         now = self._loop.time()
-        for asked, question in list(self._questions.items()):
-            if question.deadline > now:
-                self._timer = self._loop.call_at(question.deadline, self._expire)
+        for since, asked in list(self._questions.items()):
+            if asked.deadline > now:
+                self._timer = self._loop.call_at(asked.deadline, self._expire)
                 break
-            del self._questions[asked]
-            self._settle(asked, question, Outcome(Reason.DEADLINE, f"no answer within {self._deadline:g} s"))
+            del self._questions[since]
+            self._settle(asked, Outcome(Reason.DEADLINE, f"no answer within {self._deadline:g} s"))
 
-    def _settle(self, asked: tuple[bytes, bytes], question: _Question, outcome: Outcome) -> None:
+    def _settle(self, asked: Asked, outcome: Outcome) -> None:
         """Remember what was learned, which is true even past the deadline, and answer whoever still waits."""
-        waiting, question.waiting = question.waiting, []
+        question = asked.question
+        waiting, asked.waiting = asked.waiting, []
         self._pending -= len(waiting)
         if outcome.verdict is not Verdict.UNAVAILABLE:
-            self._learn(asked, question, outcome)
-        elif waiting and outcome.reason in _NO_ANSWER and self._cache is not None and self._cache.holds_stale(*asked):
+            self._learn(asked, outcome)
+        elif (
+            waiting and outcome.reason in _NO_ANSWER and self._cache is not None and self._cache.holds_stale(*question)
+        ):
             outcome = self._past_lifetime(len(waiting), outcome)
         throttle = self._throttle if outcome.verdict is Verdict.REJECTED else None
         for request, identity, started, then in waiting:
             if throttle is None:
                 self._answer(request, identity, started, then, outcome)
             else:
-                delay = throttle.failed(asked[0], request.password, request.remote, identity.address)
+                delay = throttle.failed(question[0], request.password, request.remote, identity.address)
                 self._refuse(delay, request, identity, started, then, outcome)
         if self._idle is not None and not self._questions and not self._idle.done():
             self._idle.set_result(None)
 
-    def _learn(self, asked: tuple[bytes, bytes], question: _Question, outcome: Outcome) -> None:
+    def _learn(self, asked: Asked, outcome: Outcome) -> None:
         if self._beyond_lifetime:
             self._beyond_lifetime = False
             logger.info("the directory answers again")
-        if outcome.verdict is Verdict.REJECTED:
-            if self._cache is not None:
-                self._cache.forget(*asked)
+        self._remember(asked.question, asked.identity, asked.moment, outcome)
+        if outcome.verdict is Verdict.ACCEPTED and self._throttle is not None:
+            self._throttle.succeeded(asked.question[0])
+
+    def _remember(self, question: Question, identity: Identity, moment: Moment | None, outcome: Outcome) -> None:
+        if self._cache is None or moment is None:
             return
-        if self._cache is not None and self._cache.drops == question.drops:
-            self._cache.store(*asked, Origin(question.identity.address, outcome.dn))
-        if self._throttle is not None:
-            self._throttle.succeeded(asked[0])
+        if outcome.verdict is Verdict.REJECTED:
+            self._cache.forget(*question)
+        elif outcome.verdict is Verdict.ACCEPTED:
+            self._cache.store(*question, Origin(identity.address, outcome.dn, outcome.names), moment)
+
+    def _checked(
+        self,
+        question: Question,
+        identity: Identity,
+        moment: Moment,
+        outcome: Outcome | None,
+        error: BaseException | None,
+    ) -> Verdict:
+        """Take what a check behind the scenes brought, which no client waits for."""
+        if outcome is None:
+            outcome = _internal_error(error)
+        if outcome.verdict is Verdict.REJECTED:
+            who, why = escape(identity.address), outcome.reason.value
+            logger.info("a cached login holds no more: [user=%s] [reason=%s]", who, why)
+        self._remember(question, identity, moment, outcome)
+        return outcome.verdict
 
     def _past_lifetime(self, logins: int, outcome: Outcome) -> Outcome:
         """The outcome where no directory answers and an entry past its lifetime does."""
@@ -267,20 +285,6 @@ class Authenticator:
     def _answer(self, request: AuthRequest, identity: Identity, started: float, then: Then, outcome: Outcome) -> None:
         then(outcome)
         self._report(request, identity, outcome, self._loop.time() - started)
-
-
-def _refusal(request: AuthRequest, identity: Identity) -> Reason | None:
-    """Why a request must not be asked at all, if so."""
-    login, password, service, realm, *_ = request
-    if not identity.user:
-        return Reason.EMPTY_LOGIN
-    if not password:  # a bind without a password succeeds as nobody (RFC 4513 section 5.1.2)
-        return Reason.EMPTY_PASSWORD
-    if b"\0" in login or b"\0" in realm or b"\0" in service:
-        return Reason.NUL_IN_LOGIN
-    if b"\0" in password:  # 389 DS would cut it there, and accept the rest
-        return Reason.NUL_IN_PASSWORD
-    return None
 
 
 def _say_delayed(whose: str, name: bytes) -> None:

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import hmac
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from cachetools import TTLCache
 
 from pysaslauthd.fingerprint import fingerprints
+from pysaslauthd.freshness import Freshness, Moment
+
+UNUSED_NAMES = 1024
+"""Names of entries that have gone from the cache for other reasons than a change, kept before they are sorted out;
+beside as many as there are entries."""
 
 
 class Origin(NamedTuple):
-    """Whose login an entry remembers."""
+    """Whose login an entry remembers, and what it hangs on."""
 
     address: bytes
     """``user@domain``, as :attr:`pysaslauthd.model.Identity.address` makes it."""
     dn: bytes
     """The directory's entry; empty where it is not known."""
+    names: Sequence[bytes] = ()
+    """Under which a watch tells of the directory's entries, see :attr:`pysaslauthd.model.Outcome.names`."""
 
 
 class _Entry(NamedTuple):
     fingerprint: bytes
     until: float
     origin: Origin
+    asked: float
 
 
 class Cache:
@@ -36,48 +45,117 @@ class Cache:
     :param entries: at most so many persons.
     :param lifetime: seconds.
     :param stale: seconds after that for which an entry is still kept for :meth:`holds_stale`.
-    :param clock: seconds, monotonic.
-
-    ``drops`` counts the calls of :meth:`drop`. Whoever asked a directory before one does not store what it said.
+    :param freshness: what is to be trusted, told by a watch through this cache; None trusts all.
+    :param clock: seconds, monotonic; of ``freshness`` where that is given.
     """
 
     def __init__(
-        self, entries: int, lifetime: float, *, stale: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self,
+        entries: int,
+        lifetime: float,
+        *,
+        stale: float = 0.0,
+        freshness: Freshness | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._entries: TTLCache[bytes, _Entry] = TTLCache(entries, lifetime + stale, clock)
-        self.drops = 0
+        self._freshness = freshness or Freshness(clock=clock)
+        self._clock = self._freshness.clock
+        self._entries: TTLCache[bytes, _Entry] = TTLCache(entries, lifetime + stale, self._clock)
         self._lifetime = lifetime
-        self._clock = clock
+        self._stale = stale
         self._fingerprint = fingerprints()
+        self._keys: dict[bytes, set[bytes]] = {}
+
+    # -- logins
 
     def holds(self, key: bytes, password: bytes) -> bool:
-        """Whether this very password was accepted for this key within the lifetime."""
+        """Whether this very password was accepted for this key within the lifetime, and that is to be trusted."""
         kept = self._entries.get(key)
         return (
             kept is not None
             and self._clock() < kept.until
+            and self._freshness.trusts(kept.asked)
             and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
         )
 
-    def holds_stale(self, key: bytes, password: bytes) -> bool:
-        """Whether it was accepted within the lifetime or the seconds after it."""
-        kept = self._entries.get(key)
-        return kept is not None and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
+    def due(self, key: bytes) -> bool:
+        """Whether what is held should be checked behind the scenes."""
+        after = self._freshness.check_after
+        return (
+            after != math.inf and (kept := self._entries.get(key)) is not None and self._clock() - kept.asked >= after
+        )
 
-    def store(self, key: bytes, password: bytes, origin: Origin) -> None:
-        """Remember an accepted password in place of the key's last one; the lifetime begins now."""
-        self._entries[key] = _Entry(self._fingerprint(key, password), self._clock() + self._lifetime, origin)
+    def holds_stale(self, key: bytes, password: bytes) -> bool:
+        """Whether it was accepted and trusted until no more than ``stale`` seconds ago."""
+        kept = self._entries.get(key)
+        return (
+            kept is not None
+            and self._clock() < min(kept.until, self._freshness.lapsed(kept.asked)) + self._stale
+            and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
+        )
+
+    def moment(self) -> Moment:
+        """To be taken when the directory is asked, for :meth:`store`."""
+        return self._freshness.moment()
+
+    def store(self, key: bytes, password: bytes, origin: Origin, asked: Moment) -> None:
+        """Remember an accepted password in place of the key's last one; the lifetime begins now.
+
+        What has changed, or was dropped, since it was asked is not remembered.
+        """
+        if self._freshness.outdated(asked, origin.names):
+            return
+        until = min(self._clock() + self._lifetime, asked.at + self._freshness.longest(origin.names))
+        self._entries[key] = _Entry(self._fingerprint(key, password), until, origin, asked.at)
+        for name in origin.names:
+            self._keys.setdefault(name, set()).add(key)
+        if len(self._keys) > UNUSED_NAMES + 3 * len(self._entries):
+            self._sort_out_names()
 
     def forget(self, key: bytes, password: bytes) -> None:
         """Forget this very password, if it is the one remembered: it has been refused since."""
-        if self.holds_stale(key, password):
+        kept = self._entries.get(key)
+        if kept is not None and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password)):
             self._entries.pop(key, None)
 
     def drop(self, whose: Callable[[Origin], bool]) -> int:
         """Forget every entry of such an origin; how many there were. Looks at all of them: some 0.5 µs each."""
-        self.drops += 1
-        keys = [key for key, kept in list(self._entries.items()) if whose(kept.origin)]
-        return sum(self._entries.pop(key, None) is not None for key in keys)
+        self._freshness.changed_any()
+        return self._drop(key for key, kept in list(self._entries.items()) if whose(kept.origin))
+
+    # -- what a watch tells
+
+    def changed(self, names: Sequence[bytes]) -> int:
+        """Forget all that hangs on the entries of these names; how many there were."""
+        self._freshness.changed(names)
+        keys = self._keys
+        return sum(self._drop(keys.pop(name)) for name in names if name in keys)
+
+    def changed_below(self, base: bytes) -> int:
+        """Forget all that hangs on entries below the one of this name; how many there were. Looks at all names."""
+        self._freshness.changed_any()
+        end = b"," + base
+        return sum(self._drop(self._keys.pop(name)) for name in list(self._keys) if name.endswith(end))
+
+    def watched(self) -> None:
+        """From now on every change will be told. What was learned before is not trusted any more."""
+        self._freshness.watched()
+        if not self._stale:
+            self._entries.clear()
+            self._keys.clear()
+
+    def lost(self) -> None:
+        """From now on changes may be missed: what is older than the grace is not trusted."""
+        self._freshness.lost()
+
+    def unwatchable(self) -> None:
+        """No change will ever be told."""
+        self._freshness.unwatchable()
+
+    @property
+    def covered(self) -> bool:
+        """Whether changes are told now."""
+        return self._freshness.covered
 
     @property
     def most(self) -> int:
@@ -86,3 +164,12 @@ class Cache:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def _drop(self, keys: Iterable[bytes]) -> int:
+        return sum(self._entries.pop(key, None) is not None for key in keys)
+
+    def _sort_out_names(self) -> None:
+        self._keys = {}
+        for key, kept in self._entries.items():
+            for name in kept.origin.names:
+                self._keys.setdefault(name, set()).add(key)

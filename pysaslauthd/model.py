@@ -120,7 +120,9 @@ class Outcome(NamedTuple):
 
     ``detail`` is for the log alone (scheme, result code, server's message); never shown to a client,
     never a secret. ``dn`` is the user's entry where it is known, ``server`` the directory server that
-    answered, ``cached`` whether no directory was asked.
+    answered, ``cached`` whether no directory was asked. ``group`` is the group's entry that let the user in.
+    ``names`` are those under which a watch tells of changes of the entries that an accepted login hangs on; empty where
+    nobody watches, or where it could not be told of all of them.
     """
 
     reason: Reason
@@ -128,6 +130,8 @@ class Outcome(NamedTuple):
     dn: bytes = b""
     server: str = ""
     cached: bool = False
+    group: bytes = b""
+    names: tuple[bytes, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -170,3 +174,17 @@ def identify(request: AuthRequest, *, default_realm: bytes = b"", append_realm: 
         login = user + b"@" + domain
     realm = request.realm or default_realm
     return Identity(login, user, domain or realm, realm, request.service)
+
+
+def refused_unasked(request: AuthRequest, identity: Identity) -> Reason | None:
+    """Why no directory must be asked about a request, if so."""
+    login, password, service, realm, *_ = request
+    if not identity.user:
+        return Reason.EMPTY_LOGIN
+    if not password:  # a bind without a password succeeds as nobody (RFC 4513 section 5.1.2)
+        return Reason.EMPTY_PASSWORD
+    if b"\0" in login or b"\0" in realm or b"\0" in service:
+        return Reason.NUL_IN_LOGIN
+    if b"\0" in password:  # 389 DS would cut it there, and accept the rest
+        return Reason.NUL_IN_PASSWORD
+    return None

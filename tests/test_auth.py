@@ -11,7 +11,9 @@ from pysaslauthd import auth
 from pysaslauthd.auth import Authenticator
 from pysaslauthd.cache import Cache, Origin
 from pysaslauthd.flow import Reply
+from pysaslauthd.freshness import Freshness
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict
+from pysaslauthd.questions import MAX_CHECKS
 from pysaslauthd.throttle import Throttle
 
 GOOD = AuthRequest(b"penguin@hoge.cxm", b"penguin-pass", b"smtp")
@@ -219,7 +221,7 @@ async def test_each_question_has_its_own_deadline() -> None:
 @on_loop
 async def test_too_many_logins_are_unavailable_at_once_and_the_cache_goes_on() -> None:
     cache = Cache(10, 3600)
-    cache.store(rig_key(b"u0"), b"cached", Origin(b"u0", b""))
+    cache.store(rig_key(b"u0"), b"cached", Origin(b"u0", b""), cache.moment())
     rig = Rig(max_questions=100, cache=cache)
     for number in range(100):
         assert rig.ask(GOOD._replace(login=b"u%d" % number)) == []
@@ -359,7 +361,7 @@ def past_its_lifetime(**options: Any) -> Rig:
     """The password of ``GOOD`` was accepted, and its cache entry's lifetime has just ended."""
     clock = Clock()
     cache = Cache(10, 3600, clock=clock, **options)
-    cache.store(rig_key(b"penguin", b"hoge.cxm"), GOOD.password, Origin(GOOD.login, b""))
+    cache.store(rig_key(b"penguin", b"hoge.cxm"), GOOD.password, Origin(GOOD.login, b""), cache.moment())
     clock.now = 3600.0
     return Rig(cache=cache, throttle=Throttle())
 
@@ -510,3 +512,109 @@ async def test_equal_logins_wait_within_the_same_bound() -> None:
     await rig.all_told(3 * 11 + 10)
     assert [outcome.reason for (outcome,) in hung] == [Reason.DEADLINE] * 10
     assert rig.ask() == [], "the places have come back"
+
+
+# Changes and checks
+
+
+def accepted(*names: bytes) -> Outcome:
+    return Outcome(Reason.OK, names=names)
+
+
+def revalidating(clock: Clock) -> Rig:
+    return Rig(cache=Cache(10, 3600, freshness=Freshness(revalidate=60, clock=clock)))
+
+
+@on_loop
+async def test_who_asks_after_a_change_does_not_share_what_was_asked_before_it() -> None:
+    cache = Cache(10, 3600, freshness=Freshness(grace=10))
+    cache.watched()
+    rig = Rig(cache=cache)
+    before = [*rig.ask(), *rig.ask()]
+    assert len(rig.directory.asked) == 1
+    cache.changed((b"uid=penguin",))
+    after = rig.ask()
+    assert len(rig.directory.asked) == 2
+    rig.directory.replies[0].set(accepted(b"uid=penguin"))
+    assert before == []
+    assert after == []
+    assert len(rig.reports) == 2
+    assert not cache.holds(rig_key(b"penguin", b"hoge.cxm"), GOOD.password)
+    rig.directory.replies[1].set(Outcome(Reason.WRONG_PASSWORD))
+    assert [outcome.reason for outcome in after] == [Reason.WRONG_PASSWORD]
+    assert rig.authenticator.pending == 0
+
+
+@on_loop
+async def test_a_hit_that_is_due_is_answered_at_once_and_checked_behind() -> None:
+    clock = Clock()
+    rig = revalidating(clock)
+    rig.ask()
+    rig.directory.replies[0].set(accepted())
+    clock.now = 59
+    assert [outcome.cached for outcome in rig.ask()] == [True]
+    assert len(rig.directory.asked) == 1
+    clock.now = 60
+    assert [outcome.cached for outcome in [*rig.ask(), *rig.ask()]] == [True, True]
+    assert len(rig.directory.asked) == 2, "checked once"
+    rig.directory.replies[1].set(accepted())
+    clock.now = 119
+    rig.ask()
+    assert len(rig.directory.asked) == 2
+
+
+def test_a_changed_password_is_out_at_the_login_after_the_check(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        caplog.set_level(logging.INFO)
+        clock = Clock()
+        rig = revalidating(clock)
+        rig.ask()
+        rig.directory.replies[0].set(accepted())
+        clock.now = 60
+        rig.ask()
+        rig.directory.replies[1].set(Outcome(Reason.WRONG_PASSWORD))
+        assert "a cached login holds no more: [user=penguin@hoge.cxm] [reason=wrong-password]" in caplog.text
+        assert rig.ask() == []
+        assert len(rig.directory.asked) == 3
+        assert len(rig.reports) == 2, "a check is nobody's login"
+
+    asyncio.run(main())
+
+
+def test_a_check_without_an_answer_changes_nothing_and_is_not_repeated_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        clock = Clock()
+        rig = revalidating(clock)
+        rig.ask()
+        rig.directory.replies[0].set(accepted())
+        clock.now = 60
+        rig.ask()
+        rig.directory.replies[1].set(Outcome(Reason.DIRECTORY_DOWN))
+        assert [outcome.cached for outcome in rig.ask()] == [True]
+        assert len(rig.directory.asked) == 2
+        monkeypatch.setattr(rig.authenticator._revalidation, "_resume", 0.0)
+        rig.ask()
+        assert len(rig.directory.asked) == 3
+        rig.directory.replies[2].fail(ValueError("a fault"))
+        assert [outcome.cached for outcome in rig.ask()] == [True]
+
+    asyncio.run(main())
+
+
+@on_loop
+async def test_no_more_checks_than_the_bound_are_under_way() -> None:
+    clock = Clock()
+    rig = Rig(cache=Cache(1000, 3600, freshness=Freshness(revalidate=60, clock=clock)))
+    people = [GOOD._replace(login=b"u%d@hoge.cxm" % number) for number in range(MAX_CHECKS + 5)]
+    for person in people:
+        rig.ask(person)
+        rig.directory.replies[-1].set(accepted())
+    clock.now = 60
+    asked = len(rig.directory.asked)
+    assert all(rig.ask(person)[0].cached for person in people)
+    assert len(rig.directory.asked) - asked == MAX_CHECKS
+    rig.directory.replies[-1].set(accepted())
+    rig.ask(people[-1])
+    assert len(rig.directory.asked) - asked == MAX_CHECKS + 1

@@ -39,9 +39,11 @@ ROWS = {
     "privileges": 3,
     "config": 3,
     "errors": 2,
+    "questions": 2,
     "model": 1,
     "flow": 1,
     "fingerprint": 1,
+    "freshness": 1,
     "__init__": 0,
 }
 FENCES = {
