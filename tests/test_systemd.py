@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -193,3 +194,12 @@ def test_the_folder_of_credentials_is_absolute_or_nothing() -> None:
     assert credentials_directory({"CREDENTIALS_DIRECTORY": "/run/credentials/x"}) == Path("/run/credentials/x")
     with pytest.raises(StartError, match="not an absolute path"):
         credentials_directory({"CREDENTIALS_DIRECTORY": "credentials"})
+
+
+def test_a_reload_is_told_with_its_time(manager: socket.socket) -> None:
+    notifier = Notifier(manager.getsockname())
+    before = time.monotonic_ns() // 1000
+    notifier.reloading()
+    state, _, microseconds = manager.recv(4096).partition(b"\nMONOTONIC_USEC=")
+    assert state == b"RELOADING=1"
+    assert before <= int(microseconds) <= time.monotonic_ns() // 1000
