@@ -140,7 +140,7 @@ def _settle_memberof(settings: LdapSettings, source: Source) -> LdapSettings:
         )
     if "D" in tokens_of(settings.group_dn):
         source.warn("ldap_group_dn", "%D is the user's own DN, no group's")
-    return settings if "ldap_group_attr" in source.lines else replace(settings, group_attr="memberOf")
+    return settings if source.given("ldap_group_attr") else replace(settings, group_attr="memberOf")
 
 
 def _check_tls(settings: LdapSettings, source: Source) -> None:
@@ -258,8 +258,15 @@ def _warn_of_no_effect(settings: LdapSettings, source: Source) -> None:
                 source.warn(key, f"no effect: {where}")
 
 
-def warn_of_daemon(settings: DaemonSettings, source: Source) -> None:
-    """Warn of keys about the daemon itself that have no effect beside the others."""
+def check_daemon(settings: DaemonSettings, source: Source) -> None:
+    """Warn of keys about the daemon itself that have no effect beside the others.
+
+    :raises ConfigError: they would let nobody in.
+    """
+    if not settings.realm_config and "realm_unlisted" in source.lines:
+        if not settings.serves_unlisted:
+            raise source.error("realm_unlisted", "refuse needs realm_config: as it stands every login would be refused")
+        source.warn("realm_unlisted", "no effect: realm_config is not set")
     if "group" in source.lines and not settings.user:
         source.warn("group", "no effect: user is not set")
     if not settings.failure_delay:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Literal
 
-from pysaslauthd.config.keys import TEXT, Kind, integer, key, keys_of, seconds, shown, text_of
+from pysaslauthd.config.keys import PATH, TEXT, Kind, choice, integer, key, keys_of, seconds, shown, text_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -81,6 +82,21 @@ class DaemonSettings:
     trusted_networks: tuple[Network, ...] = key(
         NETWORKS, "", "The client addresses whose wrong passwords are neither counted nor delayed."
     )
+    realm_config: str = key(
+        PATH,
+        "",
+        "A folder of files REALM.conf; for logins of that realm, the keys ldap_… in its file override those here.",
+    )
+    realm_unlisted: Literal["main", "refuse"] = key(
+        choice("main", "refuse"),
+        "main",
+        "Who answers for a realm that has no file in realm_config: main is this file, refuse is nobody.",
+    )
+
+    @property
+    def serves_unlisted(self) -> bool:
+        """Whether the main file answers for realms that have no file of their own."""
+        return self.realm_unlisted == "main"
 
 
 KEYS = keys_of(DaemonSettings, "")

@@ -6,11 +6,15 @@ import errno
 import os
 import shlex
 import stat
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
+from pysaslauthd.config.keys import CREDENTIALS
 from pysaslauthd.config.ldap import LdapSettings
-from pysaslauthd.config.reader import read
-from pysaslauthd.config.source import Loaded, Source
+from pysaslauthd.config.reader import Main, read, read_realm
+from pysaslauthd.config.realms import realm_files
+from pysaslauthd.config.source import Loaded, Realm, Source
 from pysaslauthd.config.tls import client_context
 from pysaslauthd.errors import ConfigError
 
@@ -25,28 +29,85 @@ _ADVICE = {
     errno.EACCES: "let the daemon's user read it",
     errno.EISDIR: "name a file",
 }
+_REALM_ADVICE = {
+    errno.ENOENT: "it is a link to nowhere",
+    errno.EACCES: "let the daemon's user read it",
+    errno.EISDIR: "rename it, or remove it",
+}
 
 
 def load(path: str) -> Loaded:
-    """The configuration in a file, with the password that a password file holds.
+    """The configuration in a file and in those of its realms, with the passwords that password files hold.
 
     :raises ConfigError: the file, or one that it names, cannot be read or used.
     """
+    text, status = _configuration(path, _ADVICE)
+    main = read(text, path)
+    settings = main.settings
+    _warn_of_own_password(path, status, main.source)
+    tried: set[LdapSettings] = set()
+    if main.daemon.serves_unlisted:
+        settings = _complete(settings, main.source, tried)
+    if not main.daemon.realm_config:
+        return Loaded(settings, main.daemon, tuple(main.source.warnings))
+    realms, warnings = _realms(main, tried)
+    return Loaded(settings, main.daemon, (*main.source.warnings, *warnings), realms)
+
+
+def _realms(main: Main, tried: set[LdapSettings]) -> tuple[Mapping[bytes, Realm], list[str]]:
+    """What the realms' own files say, and the warnings."""
+    realms, warnings = {}, []
+    for realm, path in realm_files(main.daemon.realm_config, main.source).items():
+        text, status = _configuration(path, _REALM_ADVICE)
+        settings, source = read_realm(text, path, main)
+        _warn_of_own_password(path, status, source)
+        settings = _complete(settings, source, tried)
+        realms[realm] = Realm(os.path.basename(source.file).removesuffix(".conf"), path, settings)
+        warnings += source.warnings
+    return MappingProxyType(realms), warnings
+
+
+def _configuration(path: str, advice: Mapping[int, str]) -> tuple[bytes, os.stat_result]:
     try:
-        text, status = _contents(path, MAX_FILE)
+        return _contents(path, MAX_FILE)
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0)
-        raise ConfigError(f"cannot be read: {error.strerror}" + (f"; {advice}" if advice else ""), file=path) from None
+        to_do = advice.get(error.errno or 0)
+        raise ConfigError(f"cannot be read: {error.strerror}" + (f"; {to_do}" if to_do else ""), file=path) from None
     except ValueError as error:
         raise ConfigError(f"cannot be read: {error}", file=path) from None
-    settings, own, source = read(text, path)
-    if settings.password:
+
+
+def _warn_of_own_password(path: str, status: os.stat_result, source: Source) -> None:
+    if "ldap_password" in source.lines:
         _warn_of_readers("ldap_password", path, status, source)
+
+
+def _complete(settings: LdapSettings, source: Source, tried: set[LdapSettings]) -> LdapSettings:
+    """The settings with what the files that they name hold.
+
+    :param tried: settings whose TLS files have been tried; reading all authorities of a system takes 10 ms.
+    """
+    settings = replace(
+        settings,
+        password_file=_credential("ldap_password_file", settings.password_file, source),
+        tls_key=_credential("ldap_tls_key", settings.tls_key, source),
+    )
     if settings.password_file:
         settings = _with_password(settings, source)
-    if settings.uses_tls:
+    if settings.uses_tls and settings.connections not in tried:
         _check_tls(settings, source)
-    return Loaded(settings, own, tuple(source.warnings))
+        tried.add(settings.connections)
+    return settings
+
+
+def _credential(key: str, path: str, source: Source) -> str:
+    """A path with systemd's folder in place of its name."""
+    if not path.startswith(CREDENTIALS):
+        return path
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder:
+        raise source.error(key, f"{path}: there is no CREDENTIALS_DIRECTORY; LoadCredential= in the unit makes one")
+    return os.path.join(folder, path.removeprefix(CREDENTIALS))
 
 
 def _contents(path: str, most: int) -> tuple[bytes, os.stat_result]:

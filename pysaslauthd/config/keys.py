@@ -16,6 +16,9 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 W = TypeVar("W", bound=str)
 
+CREDENTIALS = "${CREDENTIALS_DIRECTORY}/"
+"""What the path of a secret may begin with: the folder that systemd makes for LoadCredential= (systemd.exec(5))."""
+
 _SHOWN = 60
 """How much of a bad value an error message repeats, in characters."""
 
@@ -109,6 +112,11 @@ def _path_of(value: bytes) -> str:
     return path
 
 
+def _secret_path_of(value: bytes) -> str:
+    path = text_of(value)
+    return path if path.startswith(CREDENTIALS) and len(path) > len(CREDENTIALS) else _path_of(value)
+
+
 def _attribute_of(value: bytes) -> str:
     name = text_of(value)
     if not _ATTRIBUTE.fullmatch(name):
@@ -145,6 +153,7 @@ TEXT = Kind("text", text_of)
 SECRET = Kind("any bytes but NUL and line feed, blanks at the end included", bytes)
 SWITCH = Kind("yes or no (on, off, true, false, 1, 0)", switch_of)
 PATH = Kind("an absolute path", _path_of)
+SECRET_PATH = Kind(f"an absolute path, or {CREDENTIALS}NAME for a credential of systemd", _secret_path_of)
 ATTRIBUTE = Kind("the name of an attribute", _attribute_of)
 TEMPLATE = Kind("text with %-tokens", _template_of)
 CIPHERS = Kind("a cipher list of OpenSSL, see openssl-ciphers(1)", _ciphers_of)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pysaslauthd.config.keys import (
@@ -13,6 +13,7 @@ from pysaslauthd.config.keys import (
     CIPHERS,
     PATH,
     SECRET,
+    SECRET_PATH,
     SWITCH,
     TEMPLATE,
     TEXT,
@@ -64,7 +65,9 @@ class LdapSettings:
         SECRET, "", "The password of ldap_bind_dn, or of ldap_id.", aliases=("ldap_bind_pw",), secret=True
     )
     password_file: str = key(
-        PATH, "", "A file that holds the password in place of ldap_password; one line end at its end is taken off."
+        SECRET_PATH,
+        "",
+        "A file that holds the password in place of ldap_password; one line end at its end is taken off.",
     )
     version: int = key(integer(2, 3), "3", "The version of the LDAP protocol; SASL and StartTLS need 3.")
     search_base: str = key(TEMPLATE, "", "Where the search for the user's entry starts.")
@@ -118,7 +121,7 @@ class LdapSettings:
     )
     tls_ciphers: str = key(CIPHERS, "", "The ciphers allowed up to TLS 1.2; none allows Python's choice.")
     tls_cert: str = key(PATH, "", "A PEM file of the client's own certificate.")
-    tls_key: str = key(PATH, "", "A PEM file of the private key that belongs to ldap_tls_cert, not encrypted.")
+    tls_key: str = key(SECRET_PATH, "", "A PEM file of the private key that belongs to ldap_tls_cert, not encrypted.")
     use_sasl: bool = key(SWITCH, "no", "Whether binds use SASL in place of DN and password; makes bind fastbind.")
     mech: str = key(
         TEXT, "", "The SASL mechanism of the bind: PLAIN, or with custom EXTERNAL.", aliases=("ldap_sasl_mech",)
@@ -169,6 +172,32 @@ class LdapSettings:
     def uses_tls(self) -> bool:
         """Whether TLS is begun to any server, at once or by StartTLS."""
         return any(server.scheme == "ldaps" for server in self.servers) or (self.start_tls and not self.embedded)
+
+    @property
+    def connections(self) -> LdapSettings:
+        """The same without what hangs on single questions: settings with equal ones can share their connections."""
+        return replace(
+            self,
+            auth_method=AuthMethod.BIND,
+            search_base="",
+            filter="",
+            scope="sub",
+            deref="never",
+            password_attr="",
+            hash_limit=0,
+            account_state=True,
+            must_change="refuse",
+            default_realm="",
+            size_limit=0,
+            time_limit=0,
+            group_dn="",
+            group_attr="",
+            group_match_method="attr",
+            group_filter="",
+            group_search_base="",
+            group_scope="sub",
+            debug=0,
+        )
 
     def encrypts(self, server: ServerUri) -> bool:
         """Whether what is sent to the server can be read by nobody on the way; true of UNIX sockets and files."""

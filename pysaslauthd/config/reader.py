@@ -11,10 +11,10 @@ import difflib
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pysaslauthd.config import daemon, ldap
-from pysaslauthd.config.check import settle, warn_of_daemon
+from pysaslauthd.config.check import check_daemon, settle
 from pysaslauthd.config.daemon import DaemonSettings
 from pysaslauthd.config.keys import Key
 from pysaslauthd.config.ldap import LdapSettings
@@ -29,6 +29,12 @@ _QUOTES = (b'"', b"'")
 
 KEYS: Mapping[str, Key[Any]] = MappingProxyType({**ldap.KEYS, **daemon.KEYS})
 """Every key by its name, in the order of declaration: for reading, and for a manual page."""
+
+OF_REALMS = frozenset(ldap.KEYS) - {"ldap_default_realm"}
+"""The keys that a realm's file may set. The default realm decides which realm is meant, so it is no realm's own."""
+
+_PASSWORDS = ("ldap_password", "ldap_password_file")
+"""One takes the place of the other."""
 
 _PREFIX = "ldap_"
 _SPELLINGS = {spelling: name for name, key in KEYS.items() for spelling in (name, *key.aliases)}
@@ -48,13 +54,55 @@ def parse(text: bytes, file: str) -> Loaded:
     :param file: the file's name, for messages.
     :raises ConfigError: the text cannot be used; says line and key.
     """
-    settings, own, source = read(text, file)
-    return Loaded(settings, own, tuple(source.warnings))
+    main = read(text, file)
+    return Loaded(main.settings, main.daemon, tuple(main.source.warnings))
 
 
-def read(text: bytes, file: str) -> tuple[LdapSettings, DaemonSettings, Source]:
-    """As :func:`parse`, with the places of the keys."""
+class Main(NamedTuple):
+    """The main file as it was read. ``values`` are those of its keys, for the realms.
+
+    Where nobody but realms with files of their own is served, ``settings`` need not agree with each other.
+    """
+
+    settings: LdapSettings
+    daemon: DaemonSettings
+    source: Source
+    values: Mapping[str, Any]
+
+
+def read(text: bytes, file: str) -> Main:
+    """As :func:`parse`, with the places of the keys and what each one says."""
     source = Source(file)
+    values = _values(text, source)
+    own = DaemonSettings(**{name: value for name, value in values.items() if name in daemon.KEYS})
+    settings = _ldap_settings(values)
+    if own.serves_unlisted:
+        settings = settle(settings, source)
+    check_daemon(own, source)
+    return Main(settings, own, source, values)
+
+
+def read_realm(text: bytes, file: str, main: Main) -> tuple[LdapSettings, Source]:
+    """A realm's settings: the main file's, overridden key by key. A key without a value has its default again.
+
+    :raises ConfigError: the text cannot be used, or not over this main file.
+    """
+    source = Source(file, main.source)
+    values = _values(text, source)
+    dropped = set(source.unset)
+    if not values.keys().isdisjoint(_PASSWORDS):
+        dropped.update(_PASSWORDS)
+    inherited = {name: value for name, value in main.values.items() if name not in dropped}
+    return settle(_ldap_settings({**inherited, **values}), source), source
+
+
+def _ldap_settings(values: Mapping[str, Any]) -> LdapSettings:
+    return LdapSettings(**{name.removeprefix(_PREFIX): value for name, value in values.items() if name in ldap.KEYS})
+
+
+def _values(text: bytes, source: Source) -> dict[str, Any]:
+    """The value of each key that the text sets."""
+    file = source.file
     if text.startswith(_BOM):
         text = text[len(_BOM) :]
         source.warnings.append(f"{file}:1: the byte order mark at the start is passed over")
@@ -71,11 +119,7 @@ def read(text: bytes, file: str) -> tuple[LdapSettings, DaemonSettings, Source]:
         line = line.lstrip(_BLANKS)  # noqa: PLW2901 - the same line from its first character
         if line and not line.startswith(b"#"):
             _read_line(line, number, values, source)
-    of_ldap = {name.removeprefix(_PREFIX): value for name, value in values.items() if name in ldap.KEYS}
-    settings = settle(LdapSettings(**of_ldap), source)
-    own = DaemonSettings(**{name: value for name, value in values.items() if name in daemon.KEYS})
-    warn_of_daemon(own, source)
-    return settings, own, source
+    return values
 
 
 def _read_line(line: bytes, number: int, values: dict[str, Any], source: Source) -> None:
@@ -90,7 +134,7 @@ def _read_line(line: bytes, number: int, values: dict[str, Any], source: Source)
             key=first if first in _SPELLINGS else None,
         )
     spelling, value = word.decode().lower(), rest.lstrip(_BLANKS)
-    if not value:
+    if not value and source.main is None:
         raise source.error(spelling, "no value; write one, or a # before the key", line=number)
     if b"\0" in line:
         raise source.error(spelling, "a NUL byte in the line", line=number)
@@ -99,8 +143,16 @@ def _read_line(line: bytes, number: int, values: dict[str, Any], source: Source)
         source.warn(spelling, _unknown(spelling), line=number)
         return
     key = KEYS[name]
+    if source.main is not None and name not in OF_REALMS:
+        raise source.error(spelling, f"cannot be a realm's own; write it in {source.main.file}", line=number)
     if name in source.lines:
         source.warn(spelling, f"given again; this one counts, not the one on line {source.lines[name]}", line=number)
+    if not value:
+        source.unset.add(name)
+        source.lines.pop(name, None)
+        values.pop(name, None)
+        return
+    source.unset.discard(name)
     _warn_of_value(spelling, key, value, number, source)
     try:
         values[name] = key.kind.read(value)

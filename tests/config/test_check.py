@@ -36,19 +36,19 @@ def error(*lines: str) -> str:
     ],
 )
 def test_a_filter_without_outer_parentheses_gets_them(written: str, read: str) -> None:
-    settings, _, warnings = parse(BASE, f"ldap_filter: {written}")
+    settings, _, warnings, _ = parse(BASE, f"ldap_filter: {written}")
     assert settings.filter == read
     assert warnings == (f"f:2: ldap_filter: no outer parentheses; read as {read}",)
 
 
 def test_a_group_filter_without_outer_parentheses_gets_them() -> None:
-    settings, _, warnings = parse(BASE, "ldap_group_match_method: filter", "ldap_group_filter: member=%D")
+    settings, _, warnings, _ = parse(BASE, "ldap_group_match_method: filter", "ldap_group_filter: member=%D")
     assert settings.group_filter == "(member=%D)"
     assert warnings == ("f:3: ldap_group_filter: no outer parentheses; read as (member=%D)",)
 
 
 def test_a_filter_with_its_parentheses_stays_as_it_is() -> None:
-    settings, _, warnings = parse(BASE, r"ldap_filter: (&(uid=%u)(cn=\28a\29))")
+    settings, _, warnings, _ = parse(BASE, r"ldap_filter: (&(uid=%u)(cn=\28a\29))")
     assert (settings.filter, warnings) == (r"(&(uid=%u)(cn=\28a\29))", ())
 
 
@@ -107,7 +107,7 @@ def test_a_search_from_the_root_is_told() -> None:
 
 
 def test_the_dn_of_fastbind_gets_no_parentheses() -> None:
-    settings, _, warnings = parse(FASTBIND, "ldap_filter: uid=%u,ou=(staff),dc=hoge")
+    settings, _, warnings, _ = parse(FASTBIND, "ldap_filter: uid=%u,ou=(staff),dc=hoge")
     assert (settings.filter, warnings) == ("uid=%u,ou=(staff),dc=hoge", ())
 
 
@@ -130,7 +130,7 @@ def test_the_base_of_the_group_search_is_the_users_where_not_set() -> None:
     "lines", [("ldap_group_dn: cn=a",), ("ldap_group_filter: (a=%D)", "ldap_group_match_method: filter")]
 )
 def test_a_group_is_checked_where_dn_or_filter_is_set(lines: tuple[str, ...]) -> None:
-    settings, _, warnings = parse(BASE, *lines)
+    settings, _, warnings, _ = parse(BASE, *lines)
     assert settings.checks_group
     assert warnings == ()
     assert not parse(BASE).settings.checks_group
@@ -193,7 +193,7 @@ def test_a_bind_dn_without_password_is_told() -> None:
 
 @pytest.mark.parametrize("line", ["ldap_password: secret", "ldap_password_file: /run/secret"])
 def test_a_password_without_bind_dn_is_told_and_dropped(line: str) -> None:
-    settings, _, (warning,) = parse(BASE, line)
+    settings, _, (warning,), _ = parse(BASE, line)
     assert warning == f"f:2: {line.partition(':')[0]}: no effect: ldap_bind_dn is not set"
     assert (settings.password, settings.password_file) == (b"", "")
 
@@ -203,13 +203,13 @@ def test_a_password_without_bind_dn_is_told_and_dropped(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["ldap_start_tls: yes", "ldap_use_sasl: yes\nldap_mech: PLAIN"])
 def test_version_2_becomes_3_with_start_tls_and_sasl(line: str) -> None:
-    settings, _, warnings = parse("ldap_version: 2", BASE, line)
+    settings, _, warnings, _ = parse("ldap_version: 2", BASE, line)
     assert settings.version == 3
     assert "f:1: ldap_version: taken as 3, which SASL and StartTLS need" in warnings
 
 
 def test_version_2_stays_2_otherwise() -> None:
-    settings, _, warnings = parse(BASE, "ldap_version: 2")
+    settings, _, warnings, _ = parse(BASE, "ldap_version: 2")
     assert (settings.version, warnings) == (2, ())
 
 

@@ -32,7 +32,7 @@ def error(folder: Path, *lines: str) -> str:
 
 
 def test_a_file_is_read_with_its_warnings(tmp_path: Path) -> None:
-    settings, _, warnings = load(tmp_path, "ldap_scope: one", "log_level: 10")
+    settings, _, warnings, _ = load(tmp_path, "ldap_scope: one", "log_level: 10")
     assert settings.scope == "one"
     assert len(warnings) == 1
     assert warnings[0].startswith(f"{tmp_path}/saslauthd.conf:3: log_level: ")
@@ -92,7 +92,7 @@ def test_an_error_in_the_file_has_its_name(tmp_path: Path) -> None:
 )
 def test_the_password_is_the_file_without_one_line_end(tmp_path: Path, written: bytes, password: bytes) -> None:
     secret = write(tmp_path / "secret", written)
-    settings, _, warnings = load(tmp_path, "ldap_bind_dn: cn=a", f"ldap_password_file: {secret}")
+    settings, _, warnings, _ = load(tmp_path, "ldap_bind_dn: cn=a", f"ldap_password_file: {secret}")
     assert (settings.password, warnings) == (password, ())
 
 
@@ -105,7 +105,7 @@ def test_a_password_from_a_file_is_in_no_repr(tmp_path: Path) -> None:
 
 def test_a_password_of_several_lines_is_told(tmp_path: Path) -> None:
     secret = write(tmp_path / "secret", "secret\n\n")
-    settings, _, (warning,) = load(tmp_path, "ldap_bind_dn: cn=a", f"ldap_password_file: {secret}")
+    settings, _, (warning,), _ = load(tmp_path, "ldap_bind_dn: cn=a", f"ldap_password_file: {secret}")
     assert settings.password == b"secret\n"
     assert warning.endswith(f":3: ldap_password_file: {secret} has several lines; all of them are the password")
 
@@ -167,3 +167,22 @@ def test_a_secret_that_another_group_can_read_is_told(tmp_path: Path) -> None:
 def test_a_credential_of_systemd_is_no_doubt(tmp_path: Path) -> None:
     secret = write(tmp_path / "secret", "secret", mode=0o440)
     assert load(tmp_path, "ldap_bind_dn: cn=a", f"ldap_password_file: {secret}").warnings == ()
+
+
+def test_a_secret_may_be_a_credential_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "ldap_password_file: ${CREDENTIALS_DIRECTORY}/bind-password"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    write(tmp_path / "bind-password", "secret\n")
+    assert load(tmp_path, "ldap_bind_dn: cn=a", line).settings.password == b"secret"
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    said = error(tmp_path, "ldap_bind_dn: cn=a", line)
+    assert said.endswith(
+        ":3: ldap_password_file: ${CREDENTIALS_DIRECTORY}/bind-password: there is no CREDENTIALS_DIRECTORY;"
+        " LoadCredential= in the unit makes one"
+    )
+
+
+@pytest.mark.parametrize("path", ["${CREDENTIALS_DIRECTORY}", "${CREDENTIALS_DIRECTORY}/", "$HOME/x", "${HOME}/x", "x"])
+def test_nothing_else_stands_for_a_folder(path: str, tmp_path: Path) -> None:
+    assert "is not an absolute path" in error(tmp_path, "ldap_bind_dn: cn=a", f"ldap_password_file: {path}")
+    assert "is not an absolute path" in error(tmp_path, f"ldap_tls_cacert_file: {path}")

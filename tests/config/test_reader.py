@@ -36,7 +36,7 @@ def error(text: bytes) -> str:
 
 
 def test_the_articles_file_is_read_without_a_doubt() -> None:
-    settings, _, warnings = config.parse(ARTICLE, "/etc/saslauthd.conf")
+    settings, _, warnings, _ = config.parse(ARTICLE, "/etc/saslauthd.conf")
     assert warnings == ()
     assert settings == config.LdapSettings(
         servers=(config.ServerUri("ldaps", "ldap.hoge.cxm", 636, "", "ldaps://ldap.hoge.cxm/"),),
@@ -50,7 +50,7 @@ def test_the_articles_file_is_read_without_a_doubt() -> None:
 
 
 def test_an_empty_file_is_the_defaults() -> None:
-    settings, _, warnings = config.parse(b"", "f")
+    settings, _, warnings, _ = config.parse(b"", "f")
     assert settings == config.LdapSettings()
     assert len(warnings) == 1
     assert "ldap_search_base" in warnings[0]
@@ -90,13 +90,13 @@ def test_blanks_at_the_end_of_a_password_are_told() -> None:
 
 
 def test_a_dos_file_is_read_and_told_once() -> None:
-    settings, _, warnings = parse(b"ldap_bind_dn: cn=a\r\nldap_password: secret\r\n\r\nldap_scope: one\r")
+    settings, _, warnings, _ = parse(b"ldap_bind_dn: cn=a\r\nldap_password: secret\r\n\r\nldap_scope: one\r")
     assert (settings.bind_dn, settings.password, settings.scope) == ("cn=a", b"secret", "one")
     assert warnings == ("f:2: the carriage return before the line end is dropped, here and on",)
 
 
 def test_a_byte_order_mark_is_passed_over_and_told() -> None:
-    settings, _, warnings = config.parse(b"\xef\xbb\xbf" + ARTICLE, "f")
+    settings, _, warnings, _ = config.parse(b"\xef\xbb\xbf" + ARTICLE, "f")
     assert settings.default_realm == "hoge.cxm"
     assert warnings == ("f:1: the byte order mark at the start is passed over",)
 
@@ -169,7 +169,9 @@ def test_a_key_of_something_else_is_told(key: str, says: str) -> None:
 
 
 def test_of_two_equal_keys_the_last_counts_and_is_told() -> None:
-    settings, _, warnings = parse(b"ldap_scope: one\nldap_default_realm: a\nldap_scope: base\nldap_default_domain: b\n")
+    settings, _, warnings, _ = parse(
+        b"ldap_scope: one\nldap_default_realm: a\nldap_scope: base\nldap_default_domain: b\n"
+    )
     assert (settings.scope, settings.default_realm) == ("base", "b")
     assert warnings == (
         "f:4: ldap_scope: given again; this one counts, not the one on line 2",

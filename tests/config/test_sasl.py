@@ -23,18 +23,18 @@ def error(*lines: str) -> str:
 
 
 def test_bind_becomes_fastbind() -> None:
-    settings, _, warnings = parse(PLAIN)
+    settings, _, warnings, _ = parse(PLAIN)
     assert settings.auth_method is config.AuthMethod.FASTBIND
     assert warnings == ("f: ldap_auth_method: bind becomes fastbind, as ldap_use_sasl is on",)
 
 
 def test_fastbind_with_sasl_needs_no_dn_in_the_filter() -> None:
-    settings, _, warnings = parse(PLAIN, "ldap_auth_method: fastbind")
+    settings, _, warnings, _ = parse(PLAIN, "ldap_auth_method: fastbind")
     assert (settings.filter, warnings) == ("(uid=%u)", ())
 
 
 def test_custom_stays_custom() -> None:
-    settings, _, warnings = parse(BASE, PLAIN, CUSTOM, ACCOUNT)
+    settings, _, warnings, _ = parse(BASE, PLAIN, CUSTOM, ACCOUNT)
     assert (settings.auth_method, settings.id, warnings) == (config.AuthMethod.CUSTOM, "userretriever", ())
 
 
@@ -115,7 +115,7 @@ def test_external_uses_no_account(key: str) -> None:
     "props", ["none", "noanonymous", "passcred", "None, NoAnonymous", "minssf=0,maxssf=0,maxbufsize=1"]
 )
 def test_properties_that_plain_has_are_taken(props: str) -> None:
-    settings, _, warnings = parse(BASE, PLAIN, CUSTOM, ACCOUNT, f"ldap_sasl_secprops: {props}")
+    settings, _, warnings, _ = parse(BASE, PLAIN, CUSTOM, ACCOUNT, f"ldap_sasl_secprops: {props}")
     assert (settings.sasl_secprops, warnings) == (props, ())
 
 

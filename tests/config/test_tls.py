@@ -50,7 +50,7 @@ def test_a_server_is_not_verified_where_that_is_switched_off() -> None:
 
 
 def test_ones_own_authorities_replace_the_systems(tmp_path: Path, authority: Authority) -> None:
-    settings, _, warnings = load(tmp_path, LDAPS, f"ldap_tls_cacert_file: {authority.certificate}")
+    settings, _, warnings, _ = load(tmp_path, LDAPS, f"ldap_tls_cacert_file: {authority.certificate}")
     assert warnings == ()
     assert len(config.client_context(settings).get_ca_certs()) == 1
 
