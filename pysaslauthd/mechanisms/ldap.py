@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pysaslauthd import passwords
 from pysaslauthd.config import AuthMethod, LdapSettings
-from pysaslauthd.directory.interface import Directory, Entry, Found
+from pysaslauthd.directory.interface import Directory, Entry
 from pysaslauthd.directory.template import Template, escape_dn
 from pysaslauthd.errors import DirectoryError, DirectoryRefused, ProtocolError, StoredPasswordError
 from pysaslauthd.flow import from_future
@@ -121,7 +121,15 @@ class LdapMechanism:
 
     async def _find(self, identity: Identity) -> Entry | Outcome:
         """The user's one entry, or why there is none."""
-        entries, more, references = await self._search(identity)
+        asked = self._user
+        try:
+            entries, more, references = await self._directory.search(asked, identity)
+        except DirectoryRefused as refused:
+            # 389 DS refuses the search to who may not use the control, though it is not critical.
+            if refused.code != INSUFFICIENT_ACCESS_RIGHTS or not asked.controls:
+                raise
+            entries, more, references = await self._directory.search(self._without_controls, identity)
+            self._user = self._without_controls  # the control was to blame, then
         if len(entries) == 1 and not more:
             entry = entries[0]
             if "aliasedobjectname" in entry.attributes:
@@ -132,18 +140,6 @@ class LdapMechanism:
             return Outcome(Reason.AMBIGUOUS_USER, f"several entries match ldap_filter{beyond}")
         detail = f"no entry, but {references} referrals that are not followed" if references else ""
         return Outcome(Reason.UNKNOWN_USER, detail)
-
-    async def _search(self, identity: Identity) -> Found:
-        asked = self._user
-        try:
-            return await self._directory.search(asked, identity)
-        except DirectoryRefused as refused:
-            # 389 DS refuses the search to who may not use the control, though it is not critical.
-            if refused.code != INSUFFICIENT_ACCESS_RIGHTS or not asked.controls:
-                raise
-        found = await self._directory.search(self._without_controls, identity)
-        self._user = self._without_controls  # the control was to blame, then
-        return found
 
     async def _compare(self, stored: Sequence[bytes], password: bytes, dn: bytes) -> Outcome:
         """The password against each stored value; what could not be checked is told apart from a mismatch."""

@@ -111,17 +111,23 @@ def entry(response: Response) -> SearchEntry:
 
     :raises ProtocolError: it is malformed.
     """
-    parts = elements(response.payload)
-    if len(parts) != 2:
+    try:
+        (dn_tag, dn), (list_tag, listed) = elements(response.payload)
+        attributes: dict[str, list[bytes]] = {}
+        for tag, attribute in elements(listed):
+            (name_tag, name), (set_tag, values) = elements(attribute)
+            found = attributes[name.decode().lower()] = []
+            for value_tag, value in elements(values):
+                found.append(value)
+                if value_tag != OCTETS:
+                    raise ProtocolError("a value that is no octet string")
+            if tag != SEQUENCE or name_tag != OCTETS or set_tag != SET:
+                raise ProtocolError("an attribute that does not decode")
+    except ValueError:  # more or fewer elements than there must be, or a name that is not UTF-8
+        raise ProtocolError("a search entry that does not decode") from None
+    if dn_tag != OCTETS or list_tag != SEQUENCE:
         raise ProtocolError("a search entry that does not decode")
-    attributes = {}
-    for attribute in elements(octets(parts[1], SEQUENCE)):
-        pair = elements(octets(attribute, SEQUENCE))
-        if len(pair) != 2:
-            raise ProtocolError("an attribute that does not decode")
-        name = _text(octets(pair[0])).lower()
-        attributes[name] = [octets(value) for value in elements(octets(pair[1], SET))]
-    return octets(parts[0]), attributes, controls(response) if response.controls else {}
+    return dn, attributes, controls(response) if response.controls else {}
 
 
 def result(response: Response) -> Result:
