@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,13 +15,13 @@ UNITS = Path(__file__).parents[2] / "systemd"
 
 @pytest.fixture
 def units(tmp_path: Path) -> list[Path]:
-    """Copies that start a program which is there."""
+    """Copies that name a program which is there."""
     need("systemd-analyze")
     copies = []
     for unit in (UNITS / "pysaslauthd.service", *UNITS.glob("*.socket")):
         copies.append(tmp_path / unit.name)
         text = unit.read_text()
-        copies[-1].write_text(text.replace("\nExecStart=pysaslauthd ", "\nExecStart=/bin/true "))
+        copies[-1].write_text(re.sub(r"^(Exec\w+)=pysaslauth\w+ ", r"\1=/bin/true ", text, flags=re.MULTILINE))
     return copies
 
 
