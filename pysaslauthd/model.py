@@ -31,6 +31,7 @@ class Reason(_Judged, enum.Enum):
     EMPTY_PASSWORD = "empty-password"
     NUL_IN_LOGIN = "nul-in-login"
     NUL_IN_PASSWORD = "nul-in-password"
+    UNKNOWN_REALM = "unknown-realm"
     UNKNOWN_USER = "unknown-user"
     AMBIGUOUS_USER = "ambiguous-user"
     WRONG_PASSWORD = "wrong-password"
