@@ -1,38 +1,31 @@
-"""``pysaslauthd``: saslauthd's command line, and the start of the daemon."""
+"""``pysaslauthd``: saslauthd's command line."""
 
 from __future__ import annotations
 
-import functools
-import logging
 import os
 import re
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from pysaslauthd import __version__, log, privileges
-from pysaslauthd.cli.parameters import SOCKET, absolute, number, sockets
-from pysaslauthd.config import DaemonSettings, Loaded, load
+from pysaslauthd import __version__, log
+from pysaslauthd.cli.parameters import SOCKET, absolute, endpoint, number, sockets
+from pysaslauthd.cli.start import EXIT_CONFIG, EXIT_START, start
+from pysaslauthd.config.endpoint import Endpoint
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
-from pysaslauthd.daemon import serve
-from pysaslauthd.detach import in_background, make_run_dir, pid_file
-from pysaslauthd.errors import ConfigError, StartError
+from pysaslauthd.errors import StartError
 from pysaslauthd.systemd import credentials_directory
 
 MECHANISM = "ldap"
-_EXIT_START = 1
-_EXIT_CONFIG = 2
 _EXIT_INTERRUPTED = 130
 """What a shell gives a command that SIGINT ended."""
 _MAX_KILOBYTES = 2**22 - 1
 """4 GiB: saslauthd counts its cache's bytes in 32 bits."""
 _EMPTY_OPTION = re.compile("--[a-z-]+=")
-_LOG = logging.getLogger(__name__)
 
 
 def _only_ldap(ctx: click.Context, param: click.Parameter, mechanisms: tuple[str, ...]) -> tuple[str, ...]:
@@ -154,6 +147,13 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     show_default=True,
     help="The form of a line: saslauthd's, or a JSON object.",
 )
+@click.option(
+    "--metrics",
+    metavar="ADDRESS:PORT|unix:PATH",
+    callback=endpoint,
+    help="Serve metrics to Prometheus there, at /metrics: 127.0.0.1:9797, [::1]:9797, or a socket as above, of mode "
+    "0660 if not told otherwise. Needs pysaslauthd[metrics].",
+)
 @click.option("-T", "--time-of-day", is_flag=True, help="Accepted for compatibility; has no meaning here.")
 @click.option("-l", "--no-accept-lock", is_flag=True, help="Accepted for compatibility; has no meaning here.")
 @click.option(
@@ -183,6 +183,7 @@ def command(
     foreground: bool,
     verbose: bool,
     log_format: log.Form,
+    metrics: Endpoint | None,
     time_of_day: bool,
     no_accept_lock: bool,
 ) -> int:
@@ -198,6 +199,7 @@ def command(
         verbose=verbose or debug,
         foreground=foreground or debug,
         log_format=log_format,
+        metrics=metrics,
         unavailable=unavailable,
         mux_sockets=mux_sockets,
         dovecot_sockets=dovecot_sockets,
@@ -210,70 +212,6 @@ def command(
         "-l: has no meaning here: there is no accept lock": no_accept_lock,
     }
     return start(options, tuple(remark for remark, given in ignored.items() if given))
-
-
-def start(options: DaemonOptions, remarks: tuple[str, ...] = ()) -> int:
-    """Start the daemon as the options say; the exit status of the start, or in the foreground of the daemon.
-
-    :param remarks: lines to log first.
-    """
-    # One that comes before the daemon can reload waits until it can, where its default would be to kill.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    attached = options.foreground or "NOTIFY_SOCKET" in os.environ or "LISTEN_FDS" in os.environ
-    terminal = log.attached(os.environ, options.log_format)
-    handlers = [terminal] if attached else [terminal, log.SyslogHandler(form=options.log_format)]
-    log.setup(handlers, verbose=options.verbose)
-
-    def run() -> int:
-        for remark in remarks:
-            _LOG.info("%s", remark)
-        loaded = load(str(options.config))
-        for warning in loaded.warnings:
-            _LOG.warning("%s", warning)
-        _make_run_dir(options, loaded.daemon)
-        if attached:
-            return _hold_and_serve(options, loaded, lambda: None)
-        return in_background(functools.partial(_serve_detached, options, loaded, terminal))
-
-    return _status(run)
-
-
-def _make_run_dir(options: DaemonOptions, own: DaemonSettings) -> None:
-    if own.user and os.geteuid() == 0:
-        account = privileges.account(own.user, own.group)
-        make_run_dir(options.run_dir, owner=account.uid, group=account.gid)
-    else:
-        make_run_dir(options.run_dir)
-
-
-def _serve_detached(
-    options: DaemonOptions, loaded: Loaded, terminal: logging.Handler, ready: Callable[[], None]
-) -> int:
-    def leave_terminal() -> None:
-        ready()
-        logging.getLogger().removeHandler(terminal)
-
-    return _status(lambda: _hold_and_serve(options, loaded, leave_terminal))
-
-
-def _hold_and_serve(options: DaemonOptions, loaded: Loaded, ready: Callable[[], None]) -> int:
-    with pid_file(options.pid_path):
-        serve(options, loaded, ready=ready)
-    return 0
-
-
-def _status(run: Callable[[], int]) -> int:
-    """What ``run`` returns, or the exit status for what it raises, which is logged."""
-    try:
-        return run()
-    except ConfigError as error:
-        _LOG.error("%s", error)
-        return _EXIT_CONFIG
-    except StartError as error:
-        _LOG.error("%s", error)
-    except Exception:  # noqa: BLE001 - in the background nobody would see its traceback on standard error
-        _LOG.exception("internal error")
-    return _EXIT_START
 
 
 def _default_config() -> Path:
@@ -291,9 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(command.main(words, prog_name="pysaslauthd", standalone_mode=False))
     except click.UsageError as error:
         click.echo(f"pysaslauthd: {error.format_message()}", err=True)
-        return _EXIT_CONFIG
+        return EXIT_CONFIG
     except StartError as error:
         click.echo(f"pysaslauthd: {error}", err=True)
-        return _EXIT_START
+        return EXIT_START
     except click.Abort:
         return _EXIT_INTERRUPTED

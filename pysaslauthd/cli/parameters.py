@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pysaslauthd.config.endpoint import Endpoint, parse_endpoint
 from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.errors import ConfigError
 
@@ -47,3 +48,11 @@ def sockets(mode: int) -> Callable[[click.Context, click.Parameter, tuple[str, .
             raise click.BadParameter(str(error), ctx, param) from error
 
     return convert
+
+
+def endpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> Endpoint | None:
+    """A callback that reads where metrics are served."""
+    try:
+        return parse_endpoint(value) if value else None
+    except ConfigError as error:
+        raise click.BadParameter(str(error), ctx, param) from error

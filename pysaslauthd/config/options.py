@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pysaslauthd.config.endpoint import Endpoint
 from pysaslauthd.config.sockets import SocketPlace
 
 _SLOT = 6 * 96
@@ -37,6 +38,8 @@ class DaemonOptions:
     """``-f``, ``-d``: stay attached, and log to standard error."""
     log_format: Literal["classic", "json"] = "classic"
     """The form of the log's lines."""
+    metrics: Endpoint | None = None
+    """Where Prometheus may scrape; None is nowhere."""
     unavailable: Literal["close", "no"] = "close"
     """What a mux client is told when no directory could be asked: nothing, or NO like saslauthd."""
     mux_sockets: tuple[SocketPlace, ...] = ()
@@ -51,6 +54,7 @@ class DaemonOptions:
         """A socket's path that is given more than once; empty for none."""
         own = [str(self.mux_path), str(self.control_path)]
         paths = own + [place.path for place in self.mux_sockets + self.dovecot_sockets]
+        paths += [self.metrics.path] if isinstance(self.metrics, SocketPlace) else []
         return next((path for path in paths if paths.count(path) > 1), "")
 
     @property

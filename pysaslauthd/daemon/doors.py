@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from itertools import product
+from typing import NamedTuple, get_args
 
 from pysaslauthd.config import LdapSettings, Loaded
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.errors import StartError
+from pysaslauthd.metrics import Fault
 from pysaslauthd.model import Door
 from pysaslauthd.server import listener
 from pysaslauthd.server.dovecot import DovecotServer
@@ -69,6 +71,15 @@ class Doors:
             DoorState(kind, listening.path, server.open_connections)
             for (kind, listening), server in zip(self._listeners, self._servers, strict=True)
         ]
+
+    def faults(self) -> dict[tuple[Door, Fault], int]:
+        """Requests that were no login, since the start, those of which there were none too."""
+        faults: dict[tuple[Door, Fault], int] = dict.fromkeys(product(get_args(Door), get_args(Fault)), 0)
+        for (kind, listening), server in zip(self._listeners, self._servers, strict=True):
+            faults[kind, "full"] += listening.refused
+            for fault, count in server.faults.items():
+                faults[kind, fault] += count
+        return faults
 
     def __len__(self) -> int:
         return len(self._servers)

@@ -12,8 +12,10 @@ from pysaslauthd.cache import Cache
 from pysaslauthd.config import DaemonSettings, LdapSettings, Loaded
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.directory.ldif import LdifDirectory
+from pysaslauthd.directory.measured import MeasuredDirectory
 from pysaslauthd.directory.servers import Servers
 from pysaslauthd.mechanisms.ldap import LdapMechanism
+from pysaslauthd.metrics import Metrics
 from pysaslauthd.model import AuthRequest
 from pysaslauthd.throttle import Throttle
 
@@ -48,12 +50,14 @@ class Builder:
 
     :param threads: where password hashes that take long are checked.
     :param report: told of each login.
+    :param metrics: where the directory's operations are counted.
     """
 
-    def __init__(self, options: DaemonOptions, threads: Executor, report: Report) -> None:
+    def __init__(self, options: DaemonOptions, threads: Executor, report: Report, metrics: Metrics) -> None:
         self._options = options
         self._threads = threads
         self._report = report
+        self._metrics = metrics
 
     def directory(self, loaded: Loaded) -> Servers | LdifDirectory:
         """The configuration's directory, not started. An LDIF file is read here and now, which may be done in a thread.
@@ -80,7 +84,7 @@ class Builder:
             if _only(before.loaded.daemon, _THROTTLE) == _only(own, _THROTTLE):
                 throttle = before.throttle
         authenticator = Authenticator(
-            LdapMechanism(settings, directory, self._threads),
+            LdapMechanism(settings, MeasuredDirectory(directory, self._metrics), self._threads),
             self._report,
             cache=cache,
             throttle=throttle,

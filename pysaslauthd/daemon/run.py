@@ -16,6 +16,7 @@ from pysaslauthd.daemon.commands import Commands
 from pysaslauthd.daemon.doors import Doors
 from pysaslauthd.daemon.generation import Builder, Current
 from pysaslauthd.daemon.reload import Reloader
+from pysaslauthd.daemon.scrape import scrape_server
 from pysaslauthd.errors import PysaslauthdError, StartError
 from pysaslauthd.log import log_outcome
 from pysaslauthd.metrics import Metrics
@@ -55,20 +56,27 @@ async def _run(
     def report(request: AuthRequest, identity: Identity, outcome: Outcome, seconds: float) -> None:
         metrics.login(request.door, outcome, seconds)
         pace.login(seconds)
-        log_outcome(request, identity, outcome, seconds * 1000)
+        method = current.generation.loaded.settings.auth_method
+        log_outcome(request, identity, outcome, seconds * 1000, method=method)
 
     # Hashes that take long leave the GIL alone, so a thread for each core is enough.
     threads = ThreadPoolExecutor(os.cpu_count() or 1, "hash")
-    builder = Builder(options, threads, report)
+    builder = Builder(options, threads, report, metrics)
     current = Current(builder.build(loaded, builder.directory(loaded)))
     doors = Doors(current, options, loaded, inherited)
     privileges.raise_descriptor_limit(len(doors) * loaded.daemon.max_connections)
     # All that needs root has been had after this: the sockets, the pid file, the configuration and its secrets.
+    controlling = scraped = None
     try:
         controlling = _control_listener(options, loaded.daemon)
+        scraped = scrape_server(options.metrics, metrics, current, doors) if options.metrics else None
         _give_up_root(options, loaded.daemon)
     except PysaslauthdError:
         doors.give_up()
+        if controlling is not None:
+            controlling.stop()
+        if scraped is not None:
+            scraped.give_up()
         raise
     reloader = Reloader(options, builder, current, doors, notifier)
     commands = Commands(options, current, doors, metrics, pace, reloader)
@@ -78,6 +86,8 @@ async def _run(
     doors.start()
     if control is not None:
         control.start()
+    if scraped is not None:
+        await scraped.start()
     watchdog = asyncio.create_task(_watchdog(notifier))
     ready()
     notifier.ready()
@@ -93,6 +103,8 @@ async def _run(
         await control.stop()
     await doors.stop(current.generation.loaded.daemon.login_deadline + STOP_GRACE)
     await reloader.stop()
+    if scraped is not None:
+        await scraped.stop()
     watchdog.cancel()
     threads.shutdown(wait=False, cancel_futures=True)
     logger.info("stopped")
