@@ -21,7 +21,7 @@ from pysaslauthd.errors import (
 )
 from pysaslauthd.flow import future
 from pysaslauthd.mechanisms.ldap import LdapMechanism
-from pysaslauthd.model import AuthRequest, Identity, Reason, Verdict, identify
+from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify
 from pysaslauthd.wire.ldap.controls import ACCOUNT_USABILITY
 from rig import people
 
@@ -280,7 +280,7 @@ def test_accepting_must_change_accepts_nothing_else() -> None:
 def test_bind_binds_as_the_entry_that_was_found() -> None:
     directory = FakeDirectory(found(entry()), bound=Bound(0, server="ldap://a"))
     outcome = check(directory, settings("bind"))
-    assert outcome == (Reason.OK, "", PENGUIN, "ldap://a", False)
+    assert outcome == Outcome(Reason.OK, "", PENGUIN, "ldap://a")
     assert directory.binds == [(PENGUIN, PASSWORD.encode())]
 
 
@@ -300,7 +300,7 @@ def test_fastbind_makes_the_dn_and_searches_nothing() -> None:
     directory = FakeDirectory(found(), bound=Bound(49, server="ldap://a"))
     outcome = check(directory, settings("fastbind", **FASTBIND), login="a,b@hoge.cxm")
     dn = rf"uid=a\2cb,{people.PEOPLE}".encode()
-    assert outcome == (Reason.WRONG_PASSWORD, "bind: result 49", dn, "ldap://a", False)
+    assert outcome == Outcome(Reason.WRONG_PASSWORD, "bind: result 49", dn, "ldap://a")
     assert (directory.searches, directory.binds) == ([], [(dn, PASSWORD.encode())])
 
 

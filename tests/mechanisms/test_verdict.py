@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pysaslauthd.directory.interface import Bound
 from pysaslauthd.errors import ProtocolError
 from pysaslauthd.mechanisms import verdict
-from pysaslauthd.model import Reason, Verdict
+from pysaslauthd.model import Outcome, Reason, Verdict
 
 POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"
 EXPIRED = "2.16.840.1.113730.3.4.4"
@@ -110,8 +110,8 @@ def test_the_sub_codes_of_active_directory_are_a_reason(data: str, expected: Rea
 
 def test_the_detail_tells_code_and_message_of_what_was_not_accepted() -> None:
     bound = Bound(53, "Account inactivated.", server="ldap://a")
-    assert verdict.of_bind(bound) == (Reason.LOCKED, "bind: result 53 Account inactivated.", b"", "ldap://a", False)
-    assert verdict.of_bind(Bound(0, "welcome", server="ldap://a")) == (Reason.OK, "", b"", "ldap://a", False)
+    assert verdict.of_bind(bound) == Outcome(Reason.LOCKED, "bind: result 53 Account inactivated.", b"", "ldap://a")
+    assert verdict.of_bind(Bound(0, "welcome", server="ldap://a")) == Outcome(Reason.OK, "", b"", "ldap://a")
 
 
 @given(st.integers(0, 200), st.text(), st.dictionaries(st.sampled_from([POLICY, EXPIRED]), st.binary(max_size=12)))
