@@ -52,6 +52,7 @@ FENCES = {
     "cachetools": ("cache", "throttle"),
     "click": ("cli",),
     "argon2": ("passwords",),
+    "dns": ("directory.srv",),
     "prometheus_client": ("server.exposition",),
     "h11": ("server.metrics",),
 }

@@ -157,7 +157,7 @@ def _check_tls(settings: LdapSettings, source: Source) -> None:
             source.warn(
                 "ldap_servers", f"passwords cross the network to {server.text} in clear; use ldaps:// or ldap_start_tls"
             )
-        if server.base:
+        if server.base and not server.domain:
             source.warn("ldap_servers", f"what follows the slash in {server.text} has no effect; see ldap_search_base")
 
 

@@ -30,7 +30,8 @@ class ServerUri(NamedTuple):
 
     ``host`` and ``port`` are set for ldap and ldaps (an IPv6 address without its brackets), ``path`` for
     ldapi (the socket) and ldif (the file). ``text`` is the URI as written, for logs. ``base`` is what
-    followed the slash after the host, decoded; nothing uses it.
+    followed the slash after the host, decoded; nothing uses it. ``domain`` is set where the URI names a DN and
+    no host, and then these are not: its servers stand in DNS.
     """
 
     scheme: Scheme
@@ -39,10 +40,13 @@ class ServerUri(NamedTuple):
     path: str
     text: str
     base: str = ""
+    domain: str = ""
 
     @property
     def local(self) -> bool:
         """Whether what is sent there stays on this machine."""
+        if self.domain:
+            return False
         if not self.host or self.host.lower() == "localhost":
             return True
         try:
@@ -76,6 +80,23 @@ def _host_and_port(authority: str, scheme: str, text: str) -> tuple[str, int]:
     return host, port
 
 
+# RFC 1123 section 2.1, and the underscore that DNS does not mind.
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+
+
+def _domain(dn: str, text: str) -> str:
+    """The DNS domain that a DN is in (RFC 2247 section 3): ``ou=People,dc=hoge,dc=cxm`` is in hoge.cxm."""
+    labels: list[str] = []
+    for rdn in reversed(re.split(r"(?<!\\),", dn)):
+        kind, _, value = rdn.partition("=")
+        if kind.strip().lower() != "dc":
+            break
+        labels.insert(0, value.strip())
+    if not labels or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(f"{shown(text)} names no host, and no DN that ends in dc=…,dc=… to look its servers up by")
+    return ".".join(labels)
+
+
 def server_of(text: str) -> ServerUri:
     """One URI to its parts.
 
@@ -87,7 +108,8 @@ def server_of(text: str) -> ServerUri:
     scheme, authority, rest = match[1].lower(), match[2], match[3] or ""
     if scheme in _PORTS:
         if rest and not authority:
-            raise ValueError(f"{shown(text)} names no host; servers are not looked up in DNS by a DN")
+            dn = _decoded(rest.partition("?")[0])
+            return ServerUri(cast("Scheme", scheme), "", 0, "", text, dn, _domain(dn, text))
         host, port = _host_and_port(authority, scheme, text)
         return ServerUri(cast("Scheme", scheme), host, port, "", text, _decoded(rest))
     if scheme == "ldapi":

@@ -68,8 +68,7 @@ class Builder:
         settings = loaded.settings
         if settings.embedded:
             return LdifDirectory(settings.servers[0].path)
-        timeout = min(settings.timeout, loaded.daemon.login_deadline)
-        return Servers(settings, timeout=timeout, binds=self._options.threads)
+        return Servers(settings, deadline=loaded.daemon.login_deadline, binds=self._options.threads)
 
     def build(self, loaded: Loaded, directory: Servers | LdifDirectory, before: Generation | None = None) -> Generation:
         """A generation around a directory. From the one before it takes what is still true: see :func:`same_answers`.

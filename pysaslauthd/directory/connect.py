@@ -44,6 +44,8 @@ class Connector:
     timeout: float
     tls: ssl.SSLContext
     service_bind: RequestTemplate
+    probe: RequestTemplate
+    """A search for the root entry and nothing of it."""
 
     @classmethod
     def of(cls, settings: LdapSettings, timeout: float) -> Connector:
@@ -53,7 +55,8 @@ class Connector:
         """
         # Where nothing uses TLS: a context that trusts nobody, and costs nothing to make.
         context = client_context(settings) if settings.uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return cls(settings, timeout, context, request.simple_bind_template(settings.version))
+        probe = request.search_template([""], ["(objectClass=*)"], scope="base", attributes=[])
+        return cls(settings, timeout, context, request.simple_bind_template(settings.version), probe)
 
     def anonymous(self) -> Connector:
         """The same without anything that says or proves who asks: for servers that the configuration does not name.

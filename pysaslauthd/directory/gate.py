@@ -15,11 +15,12 @@ from pysaslauthd.directory.deliver import deliver, deliver_failure
 from pysaslauthd.errors import DirectoryError, DirectoryOverloaded, DirectoryTimeout
 from pysaslauthd.flow import Reply
 
+_MEASURE = 1 / 8
+"""Share of the patience for which turns are counted at least before they make a measure of the pace."""
+
 
 class _Waiting(NamedTuple):
-    since: float
-    ahead: int
-    """How many waited already."""
+    until: float
     place: Reply[None]
 
 
@@ -38,8 +39,10 @@ class Gate:
         self._loop = asyncio.get_running_loop()
         self._inside = 0
         self._waiting: deque[_Waiting] = deque()
-        self._stay = 0.0
-        """Seconds that a flow is inside, as those who waited have seen it; 0 while nobody can tell."""
+        self._pace = 0.0
+        """Seconds for ``limit`` turns, as last measured; 0 while nobody can tell."""
+        self._counted_from = 0.0
+        self._turns = 0
         self._admitting = False
 
     @property
@@ -55,10 +58,10 @@ class Gate:
         """
         if self._limit and (self._inside >= self._limit or self._waiting):
             ahead = len(self._waiting)
-            if ahead // self._limit * self._stay > self._patience:
+            if ahead // self._limit * self._pace > self._patience:
                 raise self._refusal()
             place: Reply[None] = Reply()
-            self._waiting.append(_Waiting(self._loop.time(), ahead, place))
+            self._waiting.append(_Waiting(self._loop.time() + self._patience, place))
             await place  # leave() has taken it for us
         else:
             self._inside += 1
@@ -79,27 +82,32 @@ class Gate:
         now = self._loop.time()
         while self._waiting and self._inside < self._limit:
             first = self._waiting.popleft()
-            if first.since + self._patience < now:
+            if first.until < now:
                 deliver_failure(first.place, self._refusal())
                 continue
-            # Whoever had fewer ahead than there are places saw a part of one stay, which tells nothing of the next.
-            if rounds := first.ahead // self._limit:
-                self._learn((now - first.since) / (rounds + 1))
-                self._turn_away(now)
+            self._count(now)
+            self._turn_away(now)
             self._inside += 1
             deliver(first.place, None)
         if not self._waiting:
-            self._stay = 0.0
+            self._pace = 0.0
+            self._turns = 0
 
-    def _learn(self, stay: float) -> None:
-        # One that takes long among many that do not should turn nobody away.
-        self._stay = stay if stay < self._stay or not self._stay else self._stay + (stay - self._stay) / 8
+    def _count(self, now: float) -> None:
+        """Learn from a turn how quickly they follow each other, anew again and again."""
+        if not self._turns:
+            self._counted_from = now
+        self._turns += 1
+        measured = now - self._counted_from
+        if self._turns > self._limit and measured >= self._patience * _MEASURE:
+            self._pace = measured / (self._turns - 1) * self._limit
+            self._turns = 0
 
     def _turn_away(self, now: float) -> None:
         """Refuse those at the end whose turn would come too late."""
         while self._waiting:
-            turn = now + (len(self._waiting) - 1) // self._limit * self._stay
-            if turn <= self._waiting[-1].since + self._patience:
+            turn = now + (len(self._waiting) - 1) // self._limit * self._pace
+            if turn <= self._waiting[-1].until:
                 return
             deliver_failure(self._waiting.pop().place, self._refusal())
 

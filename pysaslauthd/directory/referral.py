@@ -80,12 +80,12 @@ def target_of(uri: str) -> Target:
 class Referrals:
     """Follows the referrals of one configuration.
 
-    :param servers: those that the configuration names.
+    :param servers: those that the configuration names; the list may change.
     :raises ConfigError: the TLS files cannot be used.
     """
 
     def __init__(self, servers: Sequence[Server], connector: Connector) -> None:
-        self._servers = {_address(server.uri): server for server in servers}
+        self._servers = servers
         self._connector = connector.anonymous()
         self._templates: dict[tuple[Query, str], RequestTemplate] = {}
         self._tasks: set[asyncio.Task[Answer]] = set()
@@ -127,7 +127,7 @@ class Referrals:
         if template is None:
             template = self._templates[key] = _template(search)
         values = [search.base, *search.filter_values]
-        known = self._servers.get(_address(server))
+        known = next((each for each in self._servers if _address(each.uri) == _address(server)), None)
         if known is not None:
             return await future(_ask(known, template, values))
         connection = await self._connector.connect(server, lambda _: None, Pulse(), as_service=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from pysaslauthd.config import ServerUri
-from pysaslauthd.directory.connect import Connector
+from pysaslauthd.directory.answer import Answer
+from pysaslauthd.directory.connect import Connector, wait
 from pysaslauthd.directory.connection import LdapConnection, Pulse
 from pysaslauthd.directory.deliver import deliver, deliver_failure
 from pysaslauthd.directory.interface import ServerState
 from pysaslauthd.errors import DirectoryDown, DirectoryError, DirectoryTimeout
-from pysaslauthd.flow import Reply
+from pysaslauthd.flow import Reply, run
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +27,8 @@ IDLE_BINDERS = 16
 FIRST_RETRY = 1.0
 """Seconds after which a failed server is tried again; doubled each time, up to LAST_RETRY."""
 LAST_RETRY = 30.0
+SHORTEST_LIFE = 1.0
+"""Seconds since the last connection was made, from which a lost one is replaced before anybody needs it."""
 
 
 class Server:
@@ -46,6 +51,8 @@ class Server:
         self._reviving: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[LdapConnection]] = set()
         self._stopping = False
+        self._wanted = True
+        self._made = float("-inf")
         self._error = ""
         self._failures = 0
         self._since = asyncio.get_running_loop().time()
@@ -73,6 +80,7 @@ class Server:
         """
         if self._stopping:
             raise DirectoryDown(f"{self.uri.text}: stopping")
+        self._wanted = True
         reply: Reply[LdapConnection] = Reply()
         self._waiting.append(reply)
         self.connect()
@@ -98,11 +106,12 @@ class Server:
     async def _make(self, *, as_service: bool) -> LdapConnection:
         connection = await self._connector.connect(self.uri, self._forget, self._pulse, as_service=as_service)
         self._open.add(connection)
+        self._made = asyncio.get_running_loop().time()
         if self.up is False:
             logger.warning("directory server is back: %s", self.uri.text)
         if not self.up:
             self.up = True
-            self._since = asyncio.get_running_loop().time()
+            self._since = self._made
         return connection
 
     def _outcome(self, task: asyncio.Task[LdapConnection]) -> LdapConnection | DirectoryError:
@@ -190,22 +199,70 @@ class Server:
 
     def _forget(self, connection: LdapConnection) -> None:
         self._open.discard(connection)
-        for connections in (self._searchers, self._binders):
-            if connection in connections:
-                connections.remove(connection)
+        if connection in self._binders:
+            self._binders.remove(connection)
+        if connection in self._searchers:
+            self._searchers.remove(connection)
+            if not self._searchers and self.up and self._wanted and self._lived():
+                self.connect()  # so that a login finds it, or finds the server down already
+
+    def _lived(self) -> bool:
+        return asyncio.get_running_loop().time() - self._made > SHORTEST_LIFE
+
+    # -- idle connections
+
+    def tend(self, *, wanted: bool) -> None:
+        """Look after idle connections: probe them, or close them where a better server is in use.
+
+        A connection that broke without a sign (a firewall forgot it, the machine at the other end went away) is found
+        by this and not by a login, and so is a server that hangs. Of those for user binds the one that has been idle
+        for longest is probed, and is then the next to be used.
+        """
+        self._wanted = wanted
+        if not wanted:
+            for connection in [*self._searchers, *self._binders]:
+                if not connection.pending:
+                    connection.close()
+            return
+        if not self._searchers and self.up is not False:
+            self.connect()
+        for searcher in [*self._searchers]:
+            if not searcher.pending:
+                self._probe(searcher)
+        if self._binders:
+            binder = self._binders.pop(0)
+            self._probe(binder, lambda: self.release(binder))
+
+    def _probe(self, connection: LdapConnection, then: Callable[[], None] = lambda: None) -> None:
+        """Read the root entry, which any server can (RFC 4512 section 5.1); whatever it answers, it answers."""
+
+        def answered(_: Answer | None, error: BaseException | None) -> None:
+            if isinstance(error, DirectoryError):
+                self.failed(error)
+            else:
+                then()
+
+        run(wait(connection.ask(self._connector.probe, [])), answered)
 
     # -- the end
 
+    def retire(self) -> None:
+        """Make no more connections. What is in flight goes on; what comes fails."""
+        self._stopping = True
+        for task in self._attempts():
+            task.cancel()
+
     async def stop(self) -> None:
         """Close all connections and end all attempts. What is in flight, and what comes, fails."""
-        self._stopping = True
-        tasks = [task for task in (self._connecting, self._reviving, *self._tasks) if task is not None]
-        for task in tasks:
-            task.cancel()
+        self.retire()
+        tasks = self._attempts()
         if tasks:
             await asyncio.wait(tasks)
         for connection in [*self._open]:
             connection.close()
+
+    def _attempts(self) -> list[asyncio.Task[Any]]:
+        return [task for task in (self._connecting, self._reviving, *self._tasks) if task is not None]
 
 
 def _hand_over(made: LdapConnection | DirectoryError, reply: Reply[LdapConnection]) -> None:

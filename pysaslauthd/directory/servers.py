@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from pysaslauthd.config import LdapSettings
@@ -12,6 +13,7 @@ from pysaslauthd.directory.connection import LdapConnection
 from pysaslauthd.directory.gate import Gate
 from pysaslauthd.directory.interface import Bound, Entry, Found, Query, ServerState
 from pysaslauthd.directory.referral import Referrals, Search
+from pysaslauthd.directory.roster import Roster
 from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
 from pysaslauthd.flow import Flow
@@ -21,9 +23,13 @@ from pysaslauthd.wire.ldap.request import Control, RequestTemplate, UnencodableE
 
 T = TypeVar("T")
 
-MAX_SEARCHES = 90
-"""Searches and compares in flight at most: there may be one connection for them all, and OpenLDAP ends an
-anonymous session with more than 100 pending."""
+MAX_SEARCHES = 900
+"""Searches and compares in flight at most: there may be one connection for them all, and OpenLDAP ends a session with
+more than 1000 pending."""
+MAX_ANONYMOUS_SEARCHES = 90
+"""The same without a service account, where OpenLDAP's limit is 100."""
+TRIED = 3
+"""Servers that a login has time to ask one after the other, if all but the last hang."""
 
 COMPARE_FALSE = 5
 COMPARE_TRUE = 6
@@ -36,21 +42,29 @@ INVALID_DN_SYNTAX = 34
 class Servers:
     """A :class:`~pysaslauthd.directory.interface.Directory` of LDAP servers.
 
-    :param timeout: seconds that a server may take for one answer.
+    :param deadline: seconds within which a login must be answered. No answer and no connection of a server is waited
+        for longer than lets the next ones, up to TRIED in all, be asked too.
     :param binds: user binds under way at once at most; 0 sets no bound (saslauthd's ``-n``).
-    :raises ConfigError: the TLS files cannot be used.
+    :raises ConfigError: the TLS files cannot be used, or servers stand in DNS and dnspython is not installed.
 
     ``failovers`` counts the operations that were asked of another server than the first.
     """
 
-    def __init__(self, settings: LdapSettings, *, timeout: float, binds: int = 5) -> None:
+    def __init__(self, settings: LdapSettings, *, deadline: float, binds: int = 5) -> None:
         self.failovers = 0
-        connector = Connector.of(settings, timeout)
-        self._servers = [Server(uri, connector, binds) for uri in settings.servers]
+        share = deadline / min(TRIED, sum(2 if uri.domain else 1 for uri in settings.servers))
+        settings = replace(settings, connect_timeout=min(settings.connect_timeout, share))
+        connector = Connector.of(settings, min(settings.timeout, share))
+        self._roster = Roster(settings, connector, binds)
+        self._servers = self._roster.servers
         self._referrals = Referrals(self._servers, connector) if settings.referrals else None
         self._attempts = 2 if settings.restart else 1
-        self._searching = Gate(MAX_SEARCHES, timeout)
-        self._binding = Gate(binds, timeout)
+        # Past it a turn would come too late for an answer within the deadline, most likely.
+        patience = deadline * 3 / 4
+        named = settings.use_sasl or (settings.bind_dn and settings.password)
+        searches = MAX_SEARCHES if named else MAX_ANONYMOUS_SEARCHES
+        self._searching = Gate(searches, patience, lambda: self._roster.answering)
+        self._binding = Gate(binds, patience, lambda: self._roster.answering)
         self._policy = [Control(request.PASSWORD_POLICY)] if settings.version == 3 else []
         self._simple_bind = request.simple_bind_template(settings.version, self._policy)
         self._queries: dict[Query, RequestTemplate] = {}
@@ -153,10 +167,9 @@ class Servers:
     async def _ask(self, ask: Callable[[Server], Flow[T]]) -> T:
         """Ask the first server that answers; once more where the connection broke under the request."""
         failure: DirectoryError = DirectoryDown("no directory server")
-        if self._servers[0].up is False and all(server.up is False for server in self._servers):
-            for server in self._servers:  # tried beside each other, so that all together take one time-out
-                server.connect()
-        for server in self._in_order():
+        if not self._servers:
+            await self._roster.known()
+        for server in self._roster.in_order():
             if server is not self._servers[0]:
                 self.failovers += 1
             for attempt in range(self._attempts):
@@ -172,29 +185,21 @@ class Servers:
             server.failed(failure)
         raise failure
 
-    def _in_order(self) -> list[Server]:
-        """Servers in the order of the configuration; those known to be down last, when nothing else is left."""
-        servers = self._servers
-        if len(servers) == 1 or servers[0].up:
-            return servers
-        return sorted(servers, key=lambda server: server.up is False)
-
     # -- life
 
     def states(self) -> list[ServerState]:
         """How each server is, in the order of the configuration."""
-        return [server.state() for server in self._servers]
+        return self._roster.states()
 
     def start(self) -> None:
         """Begin to connect to the first server."""
-        self._servers[0].connect()
+        self._roster.start()
 
     async def stop(self) -> None:
         """Close every connection (an asyncio coroutine)."""
         if self._referrals is not None:
             await self._referrals.stop()
-        for server in self._servers:
-            await server.stop()
+        await self._roster.stop()
 
     def prepare(self, query: Query) -> None:
         """Check that a query can be asked.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
-from pysaslauthd.config import LdapSettings
+from pysaslauthd.config import LdapSettings, ServerUri
 from pysaslauthd.directory import ldif_file
 from pysaslauthd.directory.ldif import LdifDirectory
+from pysaslauthd.directory.roster import LOOKUP_SECONDS
+from pysaslauthd.directory.srv import Lookup
 from pysaslauthd.errors import ConfigError, StartError
 from pysaslauthd.inspection import server
 from pysaslauthd.inspection.questions import Questions
@@ -34,8 +37,25 @@ async def check(config: Path, run_dir: Path) -> AsyncIterator[Step]:
             yield step
         return
     for each in settings.servers:
-        async for step in server.walk(each, settings, deadline):
-            yield step
+        servers = [each]
+        if each.domain:
+            servers = []
+            look_up = partial(_look_up, each, servers)
+            async for step in take(each.text, [Stage("DNS", look_up, deadline, advice="mend the records in DNS")]):
+                yield step
+        for one in servers:
+            async for step in server.walk(one, settings, deadline):
+                yield step
+
+
+async def _look_up(uri: ServerUri, servers: list[ServerUri]) -> Finding:
+    """Add the servers of a domain."""
+    try:
+        lookup = Lookup(uri)
+    except ConfigError as error:
+        return Finding(Result.ERROR, error.reason)
+    servers += (await lookup.servers(LOOKUP_SECONDS)).servers
+    return Finding(Result.OK, f"{lookup.name}: {', '.join(server.text for server in servers)}")
 
 
 async def _file(settings: LdapSettings, deadline: float) -> AsyncIterator[Step]:

@@ -114,7 +114,7 @@ async def explain(
 def _directory(settings: LdapSettings, deadline: float) -> Directory:
     if settings.embedded:
         return LdifDirectory(settings.servers[0].path)
-    return Servers(settings, timeout=min(settings.timeout, deadline))
+    return Servers(settings, deadline=deadline)
 
 
 def _domain_from(request: AuthRequest, identity: Identity) -> str:

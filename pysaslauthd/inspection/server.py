@@ -35,7 +35,7 @@ async def walk(server: ServerUri, settings: LdapSettings, deadline: float) -> As
         connect_timeout=min(settings.connect_timeout, deadline),
         timeout=min(settings.timeout, deadline),
     )
-    directory = Servers(alone, timeout=alone.timeout)
+    directory = Servers(alone, deadline=deadline)
     try:
         way = _Way(server, alone)
         stages = [*way.stages(deadline + GRACE), *Questions(alone, directory).stages(deadline + GRACE)]

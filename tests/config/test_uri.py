@@ -37,12 +37,37 @@ def test_what_follows_the_slash_is_kept_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "domain"),
+    [
+        ("ldap:///dc=hoge,dc=cxm", "hoge.cxm"),
+        ("ldaps:///ou=People,DC=hoge , Dc = cxm", "hoge.cxm"),
+        ("ldap:///ou=a%2Cb,dc=cxm??sub", "cxm"),
+        ("ldap:///dc=x,ou=People,dc=hoge-1,dc=cxm", "hoge-1.cxm"),
+        ("ldap:///dc%3Dhoge%2Cdc%3Dcxm", "hoge.cxm"),
+        ("ldap://ldap.hoge.cxm/dc=hoge,dc=cxm", ""),
+        ("ldap:///", ""),
+    ],
+)
+def test_a_dn_without_a_host_is_a_domain(text: str, domain: str) -> None:
+    server = server_of(text)
+    assert server.domain == domain
+    assert bool(server.host) is not bool(domain)
+    assert server.local is (not domain and "hoge" not in server.host)
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("10.1.1.2", "is not a URI; write ldap://host/"),
         ("ldap:/host", "is not a URI"),
         ("http://host/", "'http' is none of ldap, ldaps, ldapi, ldif"),
-        ("ldap:///dc=hoge,dc=cxm", "names no host"),
+        ("ldap:///ou=People", "names no host, and no DN that ends in dc="),
+        ("ldap:///dc=hoge,o=cxm", "names no host, and no DN that ends in dc="),
+        ("ldap:///dc=hoge.cxm", "names no host, and no DN that ends in dc="),
+        ("ldap:///dc=-,dc=cxm", "names no host, and no DN that ends in dc="),
+        ("ldap:///xdc=cxm", "names no host, and no DN that ends in dc="),
+        ("ldap:///ou=a\\,dc=cxm", "names no host, and no DN that ends in dc="),
+        ("ldap:///dc=hoge+ou=x,dc=cxm", "names no host, and no DN that ends in dc="),
         ("ldap://host:/", "is not host, host:port"),
         ("ldap://host:0/", "0 is not a port"),
         ("ldap://host:65536/", "65536 is not a port"),

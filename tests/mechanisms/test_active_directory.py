@@ -43,7 +43,7 @@ def login(server: FakeLdap, user: str, password: str = "right", realm: str = "",
     settings = config.parse(text.encode(), "saslauthd.conf").settings
 
     async def once() -> Outcome:
-        directory = Servers(settings, timeout=3)
+        directory = Servers(settings, deadline=3)
         try:
             with ThreadPoolExecutor(1) as threads:
                 mechanism = LdapMechanism(settings, directory, threads)
