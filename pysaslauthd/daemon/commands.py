@@ -76,9 +76,9 @@ class Commands:
         wanted = arguments.get("directory", False)
         if not isinstance(wanted, bool):
             raise CommandError("bad-request", "directory is true or false")
-        states = self._current.generation.directory.states()
-        if wanted and not any(state.up for state in states):
-            raise CommandError("failed", "; ".join(_why_not(state) for state in states))
+        unreachable = self._current.generation.directories.unreachable()
+        if wanted and unreachable:
+            raise CommandError("failed", "; ".join(_why_not(state) for state in unreachable))
         return {"version": __version__}
 
     async def _flush(self, arguments: Arguments) -> Mapping[str, Any]:
@@ -145,7 +145,7 @@ class Commands:
                 "pending": generation.authenticator.pending,
             },
             "cache": _cache(generation, metrics),
-            "directory": [_server(state) for state in generation.directory.states()],
+            "directory": [_server(state) for state in generation.directories.states()],
             "doors": [state._asdict() for state in self._doors.states()],
             "delayed": _delayed(generation),
             "log_level": level(),

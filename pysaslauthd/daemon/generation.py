@@ -1,20 +1,20 @@
-"""What one reading of the configuration makes: directory, mechanism, authenticator."""
+"""What one reading of the configuration makes: directories, mechanism, authenticator."""
 
 from __future__ import annotations
 
 import logging
 from concurrent.futures import Executor
-from dataclasses import replace
 from typing import NamedTuple
 
-from pysaslauthd.auth import Authenticator, Report, Then
+from pysaslauthd.auth import Authenticator, Mechanism, Report, Then
 from pysaslauthd.cache import Cache
 from pysaslauthd.config import DaemonSettings, LdapSettings, Loaded
 from pysaslauthd.config.options import DaemonOptions
-from pysaslauthd.directory.ldif import LdifDirectory
+from pysaslauthd.daemon.carried import carried_over
+from pysaslauthd.daemon.directories import Directories
 from pysaslauthd.directory.measured import MeasuredDirectory
-from pysaslauthd.directory.servers import Servers
 from pysaslauthd.mechanisms.ldap import LdapMechanism
+from pysaslauthd.mechanisms.realms import Nobody, RealmMechanism
 from pysaslauthd.metrics import Metrics
 from pysaslauthd.model import AuthRequest
 from pysaslauthd.throttle import Throttle
@@ -28,7 +28,7 @@ class Generation(NamedTuple):
     """All that hangs on the configuration. A reload makes another one beside it."""
 
     loaded: Loaded
-    directory: Servers | LdifDirectory
+    directories: Directories
     authenticator: Authenticator
     cache: Cache | None
     throttle: Throttle | None
@@ -59,40 +59,47 @@ class Builder:
         self._report = report
         self._metrics = metrics
 
-    def directory(self, loaded: Loaded) -> Servers | LdifDirectory:
-        """The configuration's directory, not started. An LDIF file is read here and now, which may be done in a thread.
+    async def directories(self, loaded: Loaded) -> Directories:
+        """The configuration's directories, not started; see :meth:`Directories.make`."""
+        return await Directories.make(loaded, self._options.threads)
 
-        :raises ConfigError: the TLS files cannot be used, or the file is not LDIF.
-        :raises StartError: the file cannot be read.
-        """
-        settings = loaded.settings
-        if settings.embedded:
-            return LdifDirectory(settings.servers[0].path)
-        return Servers(settings, deadline=loaded.daemon.login_deadline, binds=self._options.threads)
-
-    def build(self, loaded: Loaded, directory: Servers | LdifDirectory, before: Generation | None = None) -> Generation:
-        """A generation around a directory. From the one before it takes what is still true: see :func:`same_answers`.
+    def build(self, loaded: Loaded, directories: Directories, before: Generation | None = None) -> Generation:
+        """A generation around directories. From the one before it takes what is still true: see :func:`carried_over`.
 
         Needs the running event loop.
         """
-        settings, own = loaded.settings, loaded.daemon
-        cache, throttle = self._cache(own), _throttle(own)
+        own = loaded.daemon
+        mechanism = self._mechanism(loaded, directories)
+        cache, throttle = None, _throttle(own)
         if before is not None:
-            if same_answers(before.loaded, loaded):
-                cache = before.cache
+            if before.cache is not None:
+                cache = carried_over(before.cache, before.loaded, loaded)
             if _only(before.loaded.daemon, _THROTTLE) == _only(own, _THROTTLE):
                 throttle = before.throttle
+        if cache is None:
+            cache = self._cache(own)
         authenticator = Authenticator(
-            LdapMechanism(settings, MeasuredDirectory(directory, self._metrics), self._threads),
+            mechanism,
             self._report,
             cache=cache,
             throttle=throttle,
-            default_realm=settings.default_realm.encode(),
+            default_realm=loaded.settings.default_realm.encode(),
             append_realm=self._options.append_realm,
             deadline=own.login_deadline,
             max_questions=own.max_pending_logins,
         )
-        return Generation(loaded, directory, authenticator, cache, throttle)
+        return Generation(loaded, directories, authenticator, cache, throttle)
+
+    def _mechanism(self, loaded: Loaded, directories: Directories) -> Mechanism:
+        def of(settings: LdapSettings) -> Mechanism:
+            return LdapMechanism(settings, MeasuredDirectory(directories.of(settings), self._metrics), self._threads)
+
+        if not loaded.daemon.realm_config:
+            return of(loaded.settings)
+        return RealmMechanism(
+            {name: of(realm.settings) for name, realm in loaded.realms.items()},
+            of(loaded.settings) if loaded.daemon.serves_unlisted else Nobody(),
+        )
 
     def _cache(self, own: DaemonSettings) -> Cache | None:
         options = self._options
@@ -101,36 +108,6 @@ class Builder:
         if own.cache_stale:
             logger.warning("cache_stale has no effect: there is no cache without -c")
         return None
-
-
-def same_answers(before: Loaded, after: Loaded) -> bool:
-    """Whether what was accepted under one configuration would be under the other, so that its cache can be kept.
-
-    True where they differ at most in how long something is waited for, in the service account's password, and in the
-    names of files of TLS keys: whatever else differs may mean other people or other passwords. An LDIF file is asked
-    anew in any case; that costs nothing.
-    """
-    if before.settings.embedded or after.settings.embedded:
-        return False
-    if before.daemon.cache_stale != after.daemon.cache_stale:  # the cache is made for one
-        return False
-    return _answering(before.settings) == _answering(after.settings)
-
-
-def _answering(settings: LdapSettings) -> LdapSettings:
-    return replace(
-        settings,
-        password=b"",
-        password_file="",
-        tls_cert="",
-        tls_key="",
-        tls_ciphers="",
-        timeout=0.0,
-        connect_timeout=0.0,
-        time_limit=0,
-        restart=True,
-        debug=0,
-    )
 
 
 def _throttle(own: DaemonSettings) -> Throttle | None:

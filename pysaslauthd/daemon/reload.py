@@ -59,11 +59,11 @@ class Reloader:
         self._looking: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Connect to the current generation's directory, and see what can be seen there."""
+        """Connect to the current generation's directories, and see what can be seen there."""
         if self._looking is not None:
             self._looking.cancel()
         generation = self._current.generation
-        generation.directory.start()
+        generation.directories.start()
         self._looking = self._loop.create_task(_look(generation))
 
     def request(self) -> None:
@@ -109,13 +109,8 @@ class Reloader:
 
     async def _replace(self) -> Reloaded:
         before = self._current.generation
-        # Both may read large files from slow disks.
-        loaded = await asyncio.to_thread(load, str(self._options.config))
-        if loaded.settings.embedded:
-            directory = await asyncio.to_thread(self._builder.directory, loaded)
-        else:
-            directory = self._builder.directory(loaded)
-        after = self._builder.build(loaded, directory, before)
+        loaded = await asyncio.to_thread(load, str(self._options.config))  # from disks that may be slow
+        after = self._builder.build(loaded, await self._builder.directories(loaded), before)
         self._current.generation = after
         self.begin()
         self._doors.use(loaded.settings)
@@ -140,22 +135,23 @@ class Reloader:
             task.cancel()
         if under_way or self._retiring:
             await asyncio.wait(under_way | self._retiring)
-        await self._current.generation.directory.stop()
+        await self._current.generation.directories.stop()
 
 
 async def _retire(generation: Generation) -> None:
-    """Close a generation's directory once it has answered all that it was asked."""
+    """Close a generation's directories once they have answered all that they were asked."""
     # Each question has a deadline, so that this ends.
     await generation.authenticator.idle()
-    await generation.directory.stop()
+    await generation.directories.stop()
 
 
 async def _look(generation: Generation) -> None:
-    """Say whether the service account sees which accounts are locked. Nothing waits for it."""
-    settings = generation.loaded.settings
-    if visibility.looked_for(settings):
-        seen, text = await future(visibility.look(settings, generation.directory))
-        logger.log(logging.WARNING if seen is False else logging.INFO, "account state: %s", text)
+    """Say of each realm whether its service account sees which accounts are locked. Nothing waits for it."""
+    for realm, settings in generation.loaded.parts():
+        if visibility.looked_for(settings):
+            seen, text = await future(visibility.look(settings, generation.directories.of(settings)))
+            whose = f"account state of {realm}" if realm else "account state"
+            logger.log(logging.WARNING if seen is False else logging.INFO, "%s: %s", whose, text)
 
 
 def _unchanged(before: DaemonSettings, after: DaemonSettings) -> list[str]:

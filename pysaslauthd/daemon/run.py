@@ -56,15 +56,16 @@ async def _run(
     def report(request: AuthRequest, identity: Identity, outcome: Outcome, seconds: float) -> None:
         metrics.login(request.door, outcome, seconds)
         pace.login(seconds)
-        method = current.generation.loaded.settings.auth_method
-        log_outcome(request, identity, outcome, seconds * 1000, method=method)
+        settings = current.generation.loaded.of(identity.domain)
+        log_outcome(request, identity, outcome, seconds * 1000, method=settings.auth_method if settings else "")
 
     # Hashes that take long leave the GIL alone, so a thread for each core is enough.
     threads = ThreadPoolExecutor(os.cpu_count() or 1, "hash")
     builder = Builder(options, threads, report, metrics)
-    current = Current(builder.build(loaded, builder.directory(loaded)))
+    directories = await builder.directories(loaded)
+    current = Current(builder.build(loaded, directories))
     doors = Doors(current, options, loaded, inherited)
-    privileges.raise_descriptor_limit(len(doors) * loaded.daemon.max_connections)
+    privileges.raise_descriptor_limit(len(doors) * loaded.daemon.max_connections + directories.connections)
     # All that needs root has been had after this: the sockets, the pid file, the configuration and its secrets.
     controlling = scraped = None
     try:

@@ -9,7 +9,6 @@ from pysaslauthd import __version__, log
 from pysaslauthd.config.endpoint import Endpoint
 from pysaslauthd.daemon.doors import Doors
 from pysaslauthd.daemon.generation import Current
-from pysaslauthd.directory.servers import Servers
 from pysaslauthd.errors import StartError
 from pysaslauthd.metrics import Metrics
 from pysaslauthd.model import Door
@@ -35,7 +34,7 @@ def scrape_server(endpoint: Endpoint, metrics: Metrics, current: Current, doors:
 
     def read() -> Readings:
         generation = current.generation
-        cache, authenticator, directory = generation.cache, generation.authenticator, generation.directory
+        cache, authenticator, directories = generation.cache, generation.authenticator, generation.directories
         connections: Counter[Door] = Counter(dict.fromkeys(get_args(Door), 0))
         for state in doors.states():
             connections[state.door] += state.open
@@ -46,8 +45,8 @@ def scrape_server(endpoint: Endpoint, metrics: Metrics, current: Current, doors:
             held_back=authenticator.held_back,
             delayed=authenticator.delayed,
             stale=authenticator.stale,
-            servers=directory.states(),
-            failovers=directory.failovers if isinstance(directory, Servers) else 0,
+            servers=directories.states(),
+            failovers=directories.failovers,
             connections=connections,
             faults=doors.faults(),
             lines_lost=log.lost(),

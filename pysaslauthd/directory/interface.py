@@ -79,6 +79,8 @@ class ServerState(NamedTuple):
     """Requests that wait for their answer."""
     failures: int = 0
     """How often it was found to be down or hung."""
+    realm: str = ""
+    """The realm whose own it is, of several the first; empty for the main file's."""
 
 
 class Directory(Protocol):
