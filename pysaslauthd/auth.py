@@ -231,7 +231,8 @@ class Authenticator:
         if outcome.verdict is Verdict.REJECTED:
             self._cache.forget(*question)
         elif outcome.verdict is Verdict.ACCEPTED:
-            self._cache.store(*question, Origin(identity.address, outcome.dn, outcome.names), moment)
+            origin = Origin(identity.address, outcome.dn, outcome.names, outcome.directory)
+            self._cache.store(*question, origin, moment)
 
     def _checked(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from typing import NamedTuple
 from cachetools import TTLCache
 
 from pysaslauthd.fingerprint import fingerprints
-from pysaslauthd.freshness import Freshness, Moment
+from pysaslauthd.freshness import Changes, Coverage, Moment
 
 UNUSED_NAMES = 1024
 """Names of entries that have gone from the cache for other reasons than a change, kept before they are sorted out;
@@ -26,7 +25,9 @@ class Origin(NamedTuple):
     dn: bytes
     """The directory's entry; empty where it is not known."""
     names: Sequence[bytes] = ()
-    """Under which a watch tells of the directory's entries, see :attr:`pysaslauthd.model.Outcome.names`."""
+    """Under which a watch tells of the directory's entries, see :class:`pysaslauthd.model.Outcome`."""
+    directory: str = ""
+    """Which directory, where there are several."""
 
 
 class _Entry(NamedTuple):
@@ -34,6 +35,7 @@ class _Entry(NamedTuple):
     until: float
     origin: Origin
     asked: float
+    coverage: Coverage
 
 
 class Cache:
@@ -45,8 +47,7 @@ class Cache:
     :param entries: at most so many persons.
     :param lifetime: seconds.
     :param stale: seconds after that for which an entry is still kept for :meth:`holds_stale`.
-    :param freshness: what is to be trusted, told by a watch through this cache; None trusts all.
-    :param clock: seconds, monotonic; of ``freshness`` where that is given.
+    :param clock: seconds, monotonic.
     """
 
     def __init__(
@@ -55,16 +56,18 @@ class Cache:
         lifetime: float,
         *,
         stale: float = 0.0,
-        freshness: Freshness | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._freshness = freshness or Freshness(clock=clock)
-        self._clock = self._freshness.clock
-        self._entries: TTLCache[bytes, _Entry] = TTLCache(entries, lifetime + stale, self._clock)
+        self._clock = clock
+        self._entries: TTLCache[bytes, _Entry] = TTLCache(entries, lifetime + stale, clock)
         self._lifetime = lifetime
         self._stale = stale
         self._fingerprint = fingerprints()
+        self._changes = Changes()
         self._keys: dict[bytes, set[bytes]] = {}
+        self._uncovered = Coverage(clock=clock)
+        self._coverages: dict[str, Coverage] = {}
+        self._may_fall_due = False
 
     # -- logins
 
@@ -74,39 +77,40 @@ class Cache:
         return (
             kept is not None
             and self._clock() < kept.until
-            and self._freshness.trusts(kept.asked)
+            and kept.coverage.trusts(kept.asked)
             and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
         )
 
     def due(self, key: bytes) -> bool:
         """Whether what is held should be checked behind the scenes."""
-        after = self._freshness.check_after
-        return (
-            after != math.inf and (kept := self._entries.get(key)) is not None and self._clock() - kept.asked >= after
-        )
+        if not self._may_fall_due:
+            return False
+        kept = self._entries.get(key)
+        return kept is not None and self._clock() - kept.asked >= kept.coverage.check_after
 
     def holds_stale(self, key: bytes, password: bytes) -> bool:
         """Whether it was accepted and trusted until no more than ``stale`` seconds ago."""
         kept = self._entries.get(key)
         return (
             kept is not None
-            and self._clock() < min(kept.until, self._freshness.lapsed(kept.asked)) + self._stale
+            and self._clock() < min(kept.until, kept.coverage.lapsed(kept.asked)) + self._stale
             and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
         )
 
     def moment(self) -> Moment:
         """To be taken when the directory is asked, for :meth:`store`."""
-        return self._freshness.moment()
+        return Moment(self._clock(), self._changes.number)
 
     def store(self, key: bytes, password: bytes, origin: Origin, asked: Moment) -> None:
         """Remember an accepted password in place of the key's last one; the lifetime begins now.
 
         What has changed, or was dropped, since it was asked is not remembered.
         """
-        if self._freshness.outdated(asked, origin.names):
+        if self._changes.since(asked, origin.names):
             return
-        until = min(self._clock() + self._lifetime, asked.at + self._freshness.longest(origin.names))
-        self._entries[key] = _Entry(self._fingerprint(key, password), until, origin, asked.at)
+        coverage = self._coverages.get(origin.directory, self._uncovered)
+        until = min(self._clock() + self._lifetime, asked.at + coverage.longest(origin.names))
+        self._entries[key] = _Entry(self._fingerprint(key, password), until, origin, asked.at, coverage)
         for name in origin.names:
             self._keys.setdefault(name, set()).add(key)
         if len(self._keys) > UNUSED_NAMES + 3 * len(self._entries):
@@ -120,42 +124,28 @@ class Cache:
 
     def drop(self, whose: Callable[[Origin], bool]) -> int:
         """Forget every entry of such an origin; how many there were. Looks at all of them: some 0.5 µs each."""
-        self._freshness.changed_any()
+        self._changes.note_any()
         return self._drop(key for key, kept in list(self._entries.items()) if whose(kept.origin))
 
-    # -- what a watch tells
+    # -- changes
+
+    def cover(self, directory: str, coverage: Coverage) -> Watched:
+        """Trust a directory's answers as far as ``coverage`` says from now on; what its watch is to tell."""
+        self._coverages[directory] = coverage
+        self._may_fall_due = self._may_fall_due or coverage.revalidates
+        return Watched(self, coverage)
 
     def changed(self, names: Sequence[bytes]) -> int:
         """Forget all that hangs on the entries of these names; how many there were."""
-        self._freshness.changed(names)
+        self._changes.note(names)
         keys = self._keys
         return sum(self._drop(keys.pop(name)) for name in names if name in keys)
 
     def changed_below(self, base: bytes) -> int:
         """Forget all that hangs on entries below the one of this name; how many there were. Looks at all names."""
-        self._freshness.changed_any()
+        self._changes.note_any()
         end = b"," + base
         return sum(self._drop(self._keys.pop(name)) for name in list(self._keys) if name.endswith(end))
-
-    def watched(self) -> None:
-        """From now on every change will be told. What was learned before is not trusted any more."""
-        self._freshness.watched()
-        if not self._stale:
-            self._entries.clear()
-            self._keys.clear()
-
-    def lost(self) -> None:
-        """From now on changes may be missed: what is older than the grace is not trusted."""
-        self._freshness.lost()
-
-    def unwatchable(self) -> None:
-        """No change will ever be told."""
-        self._freshness.unwatchable()
-
-    @property
-    def covered(self) -> bool:
-        """Whether changes are told now."""
-        return self._freshness.covered
 
     @property
     def most(self) -> int:
@@ -173,3 +163,35 @@ class Cache:
         for key, kept in self._entries.items():
             for name in kept.origin.names:
                 self._keys.setdefault(name, set()).add(key)
+
+
+class Watched:
+    """What a watch tells of one directory; made by :meth:`Cache.cover`."""
+
+    def __init__(self, cache: Cache, coverage: Coverage) -> None:
+        self._cache = cache
+        self._coverage = coverage
+
+    def changed(self, names: Sequence[bytes]) -> int:
+        """These entries have changed; how many cached logins hung on them."""
+        return self._cache.changed(names)
+
+    def changed_below(self, base: bytes) -> int:
+        """So have all entries below this one."""
+        return self._cache.changed_below(base)
+
+    def changed_any(self) -> None:
+        """So may have any entry."""
+        self._coverage.distrust()
+
+    def watched(self) -> None:
+        """From now on every change will be told; before, one may have been missed."""
+        self._coverage.watched()
+
+    def lost(self) -> None:
+        """From now on changes may be missed."""
+        self._coverage.lost()
+
+    def unwatchable(self) -> bool:
+        """No change will ever be told. Whether checks take the watch's place (:meth:`Cache.due`)."""
+        return self._coverage.unwatchable()

@@ -18,101 +18,98 @@ longest, at 2,000 a second. Where there were more, those logins are not remember
 
 
 class Moment(NamedTuple):
-    """When something was asked. ``number`` counts the changes that had been told by then."""
+    """When something was asked: seconds, monotonic, and how many changes had been told by then."""
 
     at: float
     number: int
 
 
-class Freshness:
-    """What is trusted. Without ``grace`` there is no watch, and everything is.
+class Changes:
+    """Which entries have changed of late, for answers that were asked for before and come afterwards."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        """How many changes have been told."""
+        self._changed: dict[bytes, int] = {}
+        self._forgotten = 0
+
+    def note(self, names: Iterable[bytes]) -> None:
+        """Entries have changed."""
+        self.number += 1
+        for name in names:
+            self._changed.pop(name, None)
+            self._changed[name] = self.number
+        while len(self._changed) > MAX_CHANGES:
+            self._forgotten = self._changed.pop(next(iter(self._changed)))
+
+    def note_any(self) -> None:
+        """Any entry may have changed."""
+        self.number += 1
+        self._changed.clear()
+        self._forgotten = self.number
+
+    def since(self, asked: Moment, names: Sequence[bytes]) -> bool:
+        """Whether one of these entries may have changed since."""
+        if asked.number < self._forgotten:
+            return True
+        changed = self._changed
+        return bool(changed) and any(changed.get(name, 0) > asked.number for name in names)
+
+
+class Coverage:
+    """How far one directory's answers are trusted. Without ``grace`` there is no watch, and all are.
 
     :param grace: seconds for which an answer is trusted while no watch covers it.
     :param revalidate: seconds after which an answer is to be checked, where there is no watch.
     :param clock: seconds, monotonic.
+
+    ``check_after`` is ``revalidate`` where it is in force, infinite where not.
     """
 
     def __init__(
         self, *, grace: float | None = None, revalidate: float = math.inf, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.clock = clock
+        self.revalidates = revalidate < math.inf
         self.check_after = revalidate if grace is None else math.inf
-        """Seconds after which an answer is to be checked behind the scenes."""
-        self._grace = grace
+        self._grace = grace or math.inf
         self._revalidate = revalidate
-        self._by_name = grace is not None
+        self._clock = clock
+        self._told = grace is not None
         self._since = -math.inf
-        self._gap = None if grace is None else clock()
-        self._changes: dict[bytes, int] = {}
-        self._number = 0
-        self._forgotten = 0
-
-    # -- told by a watch
+        self._gap = clock() if grace is not None else math.inf
 
     def watched(self) -> None:
         """From now on every change is told; before, one may have been missed."""
-        self._since, self._gap = self.clock(), None
-        self._by_name, self.check_after = self._grace is not None, math.inf
+        self.distrust()
+        self._gap = math.inf
+        self._told, self.check_after = True, math.inf
 
     def lost(self) -> None:
         """From now on changes may be missed."""
-        if self._gap is None:
-            self._gap = self.clock()
-        self._by_name, self.check_after = self._grace is not None, math.inf
+        self._gap = min(self._gap, self._clock())
+        self._told, self.check_after = True, math.inf
 
-    def unwatchable(self) -> None:
-        """No change will ever be told: checks take the watch's place where they are wanted, and grace where not."""
-        if self._revalidate < math.inf:
-            self._gap = None
-            self._by_name, self.check_after = False, self._revalidate
+    def unwatchable(self) -> bool:
+        """No change will ever be told. Whether checks take the watch's place, or the grace stays in force."""
+        if self.revalidates:
+            self._gap = math.inf
+            self._told, self.check_after = False, self._revalidate
+        return self.revalidates
 
-    def changed(self, names: Iterable[bytes]) -> None:
-        """Entries have changed; who asked about them before does not know it."""
-        self._number += 1
-        for name in names:
-            self._changes.pop(name, None)
-            self._changes[name] = self._number
-        while len(self._changes) > MAX_CHANGES:
-            self._forgotten = self._changes.pop(next(iter(self._changes)))
-
-    def changed_any(self) -> None:
-        """Any entry may have changed."""
-        self._number += 1
-        self._changes.clear()
-        self._forgotten = self._number
-
-    # -- asked by who remembers answers
-
-    def moment(self) -> Moment:
-        """Now, for who asks the directory now."""
-        return Moment(self.clock(), self._number)
-
-    def outdated(self, asked: Moment, names: Sequence[bytes]) -> bool:
-        """Whether an answer hangs on an entry that has changed since it was asked for."""
-        if asked.number < self._forgotten or asked.at < self._since:
-            return True
-        changes = self._changes
-        return bool(changes) and any(changes.get(name, 0) > asked.number for name in names)
+    def distrust(self) -> None:
+        """Nothing that was asked before now is trusted."""
+        self._since = self._clock()
 
     def longest(self, names: Sequence[bytes]) -> float:
-        """Seconds for which an answer that hangs on entries of these names may be trusted; none: a watch is blind."""
-        return self._grace if self._by_name and not names and self._grace is not None else math.inf
+        """Seconds for which an answer may be trusted that hangs on these entries; on none: not all of them are told."""
+        return self._grace if self._told and not names else math.inf
 
     def trusts(self, asked: float) -> bool:
-        """Whether an answer asked for then is trusted now."""
-        if self._gap is None or self._grace is None:
-            return asked >= self._since
-        return asked >= self._since and self.clock() - asked < self._grace
+        """Whether what was asked then is trusted now."""
+        return asked >= self._since and (self._gap == math.inf or self._clock() - asked < self._grace)
 
     def lapsed(self, asked: float) -> float:
-        """When an answer asked for then ceased, or will cease, to be trusted; infinite where nothing says so."""
+        """When what was asked then ceased to be trusted, or will; infinite where nothing says so."""
         if asked < self._since:
             return self._since
-        if self._gap is None or self._grace is None:
-            return math.inf
-        return max(asked + self._grace, self._gap)
-
-    @property
-    def covered(self) -> bool:
-        """Whether changes are told now."""
-        return self._grace is not None and self._by_name and self._gap is None
+        return math.inf if self._gap == math.inf else max(asked + self._grace, self._gap)

@@ -123,7 +123,7 @@ class Outcome(NamedTuple):
     never a secret. ``dn`` is the user's entry where it is known, ``server`` the directory server that
     answered, ``cached`` whether no directory was asked. ``group`` is the group's entry that let the user in.
     ``names`` are those under which a watch tells of changes of the entries that an accepted login hangs on; empty where
-    nobody watches, or where it could not be told of all of them.
+    nobody watches, or where it could not be told of all of them. ``directory`` is which of several was asked.
     """
 
     reason: Reason
@@ -133,6 +133,7 @@ class Outcome(NamedTuple):
     cached: bool = False
     group: bytes = b""
     names: tuple[bytes, ...] = ()
+    directory: str = ""
 
     @property
     def verdict(self) -> Verdict:

@@ -11,7 +11,7 @@ from pysaslauthd import auth
 from pysaslauthd.auth import Authenticator
 from pysaslauthd.cache import Cache, Origin
 from pysaslauthd.flow import Reply
-from pysaslauthd.freshness import Freshness
+from pysaslauthd.freshness import Coverage
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict
 from pysaslauthd.questions import MAX_CHECKS
 from pysaslauthd.throttle import Throttle
@@ -522,13 +522,15 @@ def accepted(*names: bytes) -> Outcome:
 
 
 def revalidating(clock: Clock) -> Rig:
-    return Rig(cache=Cache(10, 3600, freshness=Freshness(revalidate=60, clock=clock)))
+    cache = Cache(1000, 3600, clock=clock)
+    cache.cover("", Coverage(revalidate=60, clock=clock))
+    return Rig(cache=cache)
 
 
 @on_loop
 async def test_who_asks_after_a_change_does_not_share_what_was_asked_before_it() -> None:
-    cache = Cache(10, 3600, freshness=Freshness(grace=10))
-    cache.watched()
+    cache = Cache(10, 3600)
+    cache.cover("", Coverage(grace=10)).watched()
     rig = Rig(cache=cache)
     before = [*rig.ask(), *rig.ask()]
     assert len(rig.directory.asked) == 1
@@ -606,7 +608,7 @@ def test_a_check_without_an_answer_changes_nothing_and_is_not_repeated_at_once(
 @on_loop
 async def test_no_more_checks_than_the_bound_are_under_way() -> None:
     clock = Clock()
-    rig = Rig(cache=Cache(1000, 3600, freshness=Freshness(revalidate=60, clock=clock)))
+    rig = revalidating(clock)
     people = [GOOD._replace(login=b"u%d@hoge.cxm" % number) for number in range(MAX_CHECKS + 5)]
     for person in people:
         rig.ask(person)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pysaslauthd.cache import UNUSED_NAMES, Cache, Origin
-from pysaslauthd.freshness import MAX_CHANGES, Freshness
+from pysaslauthd.freshness import MAX_CHANGES, Coverage
 
 ORIGIN = Origin(b"penguin@hoge.cxm", b"uid=penguin,ou=People,dc=hoge,dc=cxm")
 
@@ -143,9 +143,8 @@ class Rig:
 
     def __init__(self, *, stale: float = 0.0, revalidate: float = math.inf) -> None:
         self.clock = Clock()
-        self.cache = Cache(
-            100, 3600, stale=stale, freshness=Freshness(grace=10, revalidate=revalidate, clock=self.clock)
-        )
+        self.cache = Cache(100, 3600, stale=stale, clock=self.clock)
+        self.watch = self.cache.cover("", Coverage(grace=10, revalidate=revalidate, clock=self.clock))
 
     def store(self, origin: Origin = WATCHED) -> None:
         self.cache.store(b"penguin", b"x", origin, self.cache.moment())
@@ -158,24 +157,24 @@ class Rig:
 @pytest.mark.parametrize("changed", [(NAME,), (UUID,), (b"cn=other", NAME)])
 def test_what_hangs_on_a_changed_entry_is_forgotten_and_nothing_else(changed: tuple[bytes, ...]) -> None:
     rig = Rig()
-    rig.cache.watched()
+    rig.watch.watched()
     rig.store()
     rig.cache.store(b"u0", b"x", Origin(b"u0", b"", (b"uid=u0",)), rig.cache.moment())
-    assert rig.cache.changed((b"cn=other",)) == 0
+    assert rig.watch.changed((b"cn=other",)) == 0
     assert rig.held(3000)
-    assert rig.cache.changed(changed) == 1
+    assert rig.watch.changed(changed) == 1
     assert not rig.held()
     assert rig.cache.holds(b"u0", b"x")
 
 
 def test_what_was_asked_before_a_change_and_answered_after_it_is_not_remembered() -> None:
     rig = Rig()
-    rig.cache.watched()
+    rig.watch.watched()
     before = rig.cache.moment()
-    rig.cache.changed((b"uid=u0",))
+    rig.watch.changed((b"uid=u0",))
     rig.cache.store(b"penguin", b"x", WATCHED, before)
     assert rig.held()
-    rig.cache.changed((NAME,))
+    rig.watch.changed((NAME,))
     rig.cache.store(b"penguin", b"x", WATCHED, before)
     assert not rig.held()
     rig.store()
@@ -184,24 +183,24 @@ def test_what_was_asked_before_a_change_and_answered_after_it_is_not_remembered(
 
 def test_what_was_asked_before_more_changes_than_are_kept_is_not_remembered() -> None:
     rig = Rig()
-    rig.cache.watched()
+    rig.watch.watched()
     before = rig.cache.moment()
     for number in range(MAX_CHANGES):
-        rig.cache.changed((b"uid=u%d" % number,))
+        rig.watch.changed((b"uid=u%d" % number,))
     rig.cache.store(b"penguin", b"x", WATCHED, before)
     assert rig.held()
-    rig.cache.changed((b"uid=one more",))
+    rig.watch.changed((b"uid=one more",))
     rig.cache.store(b"u0", b"x", Origin(b"u0", b"", (b"uid=z",)), before)
     assert not rig.cache.holds(b"u0", b"x")
 
 
 def test_a_renamed_branch_takes_all_below_it_along() -> None:
     rig = Rig()
-    rig.cache.watched()
+    rig.watch.watched()
     before = rig.cache.moment()
     rig.store()
-    assert rig.cache.changed_below(b"ou=peopl,dc=hoge,dc=cxm") == 0
-    assert rig.cache.changed_below(b"ou=people,dc=hoge,dc=cxm") == 1
+    assert rig.watch.changed_below(b"ou=peopl,dc=hoge,dc=cxm") == 0
+    assert rig.watch.changed_below(b"ou=people,dc=hoge,dc=cxm") == 1
     assert not rig.held()
     rig.cache.store(b"penguin", b"x", WATCHED, before)
     assert not rig.held(), "it was asked before"
@@ -212,27 +211,26 @@ def test_without_its_watch_an_entry_is_trusted_for_the_grace() -> None:
     rig.store()
     assert rig.held(9.9)
     assert not rig.held(0.1)
-    rig.cache.watched()
+    rig.watch.watched()
     rig.store()
     assert rig.held(2000)
-    rig.cache.lost()
+    rig.watch.lost()
     assert not rig.held(), "older than the grace"
     rig.store()
-    rig.cache.lost()
+    rig.watch.lost()
     assert rig.held(9.9)
     assert not rig.held(0.1)
 
 
 def test_with_its_watch_back_all_that_was_asked_before_goes() -> None:
     rig = Rig()
-    rig.cache.watched()
+    rig.watch.watched()
     rig.store()
-    rig.cache.lost()
+    rig.watch.lost()
     asked = rig.cache.moment()
     rig.clock.now += 1
-    rig.cache.watched()
+    rig.watch.watched()
     assert not rig.held()
-    assert len(rig.cache) == 0
     rig.cache.store(b"penguin", b"x", WATCHED, asked)
     assert not rig.held()
     rig.store()
@@ -241,7 +239,7 @@ def test_with_its_watch_back_all_that_was_asked_before_goes() -> None:
 
 def test_an_entry_whose_changes_nobody_tells_is_trusted_for_the_grace() -> None:
     rig = Rig()
-    rig.cache.watched()
+    rig.watch.watched()
     rig.store(ORIGIN)
     assert rig.held(9.9)
     assert not rig.held(0.1)
@@ -249,10 +247,10 @@ def test_an_entry_whose_changes_nobody_tells_is_trusted_for_the_grace() -> None:
 
 def test_what_is_not_trusted_is_stale_from_then_on_for_as_long_as_was_said() -> None:
     rig = Rig(stale=600)
-    rig.cache.watched()
+    rig.watch.watched()
     rig.store()
     rig.clock.now = 100
-    rig.cache.lost()
+    rig.watch.lost()
     assert not rig.held()
     rig.clock.now = 699.9
     assert rig.cache.holds_stale(b"penguin", b"x")
@@ -267,30 +265,30 @@ def test_what_is_not_trusted_is_stale_from_then_on_for_as_long_as_was_said() -> 
 
 def test_what_has_changed_is_not_stale_either() -> None:
     rig = Rig(stale=600)
-    rig.cache.watched()
+    rig.watch.watched()
     rig.store()
-    rig.cache.changed((NAME,))
+    rig.watch.changed((NAME,))
     assert not rig.cache.holds_stale(b"penguin", b"x")
 
 
 def test_by_default_what_is_not_trusted_is_not_stale() -> None:
     rig = Rig()
-    rig.cache.watched()
+    rig.watch.watched()
     rig.store()
     rig.clock.now = 100
-    rig.cache.lost()
+    rig.watch.lost()
     assert not rig.cache.holds_stale(b"penguin", b"x")
 
 
 def test_where_nothing_can_be_watched_entries_fall_due_if_that_is_wanted() -> None:
     rig = Rig(revalidate=60)
-    rig.cache.unwatchable()
+    rig.watch.unwatchable()
     rig.store(ORIGIN)
     assert rig.held(59)
     assert not rig.cache.due(b"penguin")
     assert rig.held(1)
     assert rig.cache.due(b"penguin")
-    rig.cache.watched()
+    rig.watch.watched()
     rig.store()
     assert rig.held(3000)
     assert not rig.cache.due(b"penguin")
@@ -298,7 +296,7 @@ def test_where_nothing_can_be_watched_entries_fall_due_if_that_is_wanted() -> No
 
 def test_where_nothing_can_be_watched_the_grace_holds_otherwise() -> None:
     rig = Rig()
-    rig.cache.unwatchable()
+    rig.watch.unwatchable()
     rig.store()
     assert rig.held(9.9)
     assert not rig.held(0.1)
@@ -306,7 +304,8 @@ def test_where_nothing_can_be_watched_the_grace_holds_otherwise() -> None:
 
 def test_without_a_watch_all_is_trusted_and_falls_due() -> None:
     clock = Clock()
-    cache = Cache(10, 3600, freshness=Freshness(revalidate=60, clock=clock))
+    cache = Cache(10, 3600, clock=clock)
+    cache.cover("", Coverage(revalidate=60, clock=clock))
     cache.store(b"penguin", b"x", ORIGIN, cache.moment())
     assert not cache.due(b"penguin")
     clock.now = 60
@@ -317,10 +316,33 @@ def test_without_a_watch_all_is_trusted_and_falls_due() -> None:
 
 def test_names_of_entries_that_are_gone_do_not_pile_up() -> None:
     rig = Rig()
-    rig.cache.watched()
+    rig.watch.watched()
     for number in range(5000):
         origin = Origin(b"", b"", (b"uid=u%d" % number, b"%032x" % number))
         rig.cache.store(b"u%d" % number, b"x", origin, rig.cache.moment())
     assert len(rig.cache) == 100
     assert len(rig.cache._keys) <= UNUSED_NAMES + 300
-    assert rig.cache.changed((b"uid=u4999",)) == 1
+    assert rig.watch.changed((b"uid=u4999",)) == 1
+
+
+def test_each_directory_is_trusted_as_far_as_its_own_watch_says() -> None:
+    rig = Rig()
+    other = rig.cache.cover("realm", Coverage(grace=10, clock=rig.clock))
+    rig.watch.watched()
+    other.watched()
+    rig.store()
+    rig.cache.store(b"u0", b"x", Origin(b"u0", b"", (b"uid=u0",), "realm"), rig.cache.moment())
+    rig.clock.now = 20
+    other.lost()
+    assert rig.held()
+    assert not rig.cache.holds(b"u0", b"x")
+    rig.watch.changed_any()
+    assert not rig.held()
+    rig.store()
+    other.watched()
+    assert rig.held()
+    rig.cache.cover("realm", Coverage(grace=10, clock=rig.clock)).watched()
+    other.lost()
+    rig.cache.store(b"u0", b"x", Origin(b"u0", b"", (b"uid=u0",), "realm"), rig.cache.moment())
+    rig.clock.now += 20
+    assert rig.cache.holds(b"u0", b"x"), "the watch before has no say any more"
