@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from pysaslauthd.config import LdapSettings, ServerUri, client_context
 from pysaslauthd.directory.answer import TRANSIENT, Answer, refuse
@@ -16,6 +17,8 @@ from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError, Se
 from pysaslauthd.flow import Reply, future
 from pysaslauthd.wire.ldap import request
 from pysaslauthd.wire.ldap.request import RequestTemplate
+
+C = TypeVar("C", bound=LdapConnection)
 
 KEEPALIVE_SECONDS = 30
 """A connection idle for this long is probed by the kernel, every 10 s, three times: a half-open one is
@@ -74,8 +77,11 @@ class Connector:
         :raises DirectoryDown: no connection, no TLS, or none in time; the text says which and what to do.
         :raises ServiceBindRefused: the service account was refused.
         """
-        limit = self.settings.connect_timeout
-        connection = LdapConnection(server, self.timeout, on_lost, pulse)
+        return await self.open(LdapConnection(server, self.timeout, on_lost, pulse), as_service=as_service)
+
+    async def open(self, connection: C, *, as_service: bool) -> C:
+        """The same for a connection that has been made and not opened."""
+        limit, server = self.settings.connect_timeout, connection.server
         ready = False
         try:
             async with asyncio.timeout(limit):
