@@ -34,7 +34,6 @@ _CONNECTION_KEYS = (
     "ldap_restart",
 )
 _SASL_KEYS = ("ldap_mech", "ldap_id", "ldap_authz_id", "ldap_realm", "ldap_sasl_secprops")
-_SEARCH_KEYS = ("ldap_search_base", "ldap_time_limit", "ldap_deref")
 _GROUP_SEARCH_KEYS = ("ldap_group_filter", "ldap_group_search_base", "ldap_group_scope")
 
 
@@ -49,13 +48,14 @@ def settle(settings: LdapSettings, source: Source) -> LdapSettings:
     settings = _settle_filter(settings, source)
     settings = _settle_group(settings, source)
     _check_tls(settings, source)
+    _check_watch(settings, source)
     _warn_of_no_effect(settings, source)
     return settings
 
 
 def _settle_version(settings: LdapSettings, source: Source) -> LdapSettings:
-    if settings.version == 2 and (settings.use_sasl or settings.start_tls):
-        source.warn("ldap_version", "taken as 3, which SASL and StartTLS need")
+    if settings.version == 2 and (settings.use_sasl or settings.start_tls or settings.watch):
+        source.warn("ldap_version", "taken as 3, which SASL, StartTLS and ldap_watch need")
         return replace(settings, version=3)
     return settings
 
@@ -161,6 +161,16 @@ def _check_tls(settings: LdapSettings, source: Source) -> None:
             source.warn("ldap_servers", f"what follows the slash in {server.text} has no effect; see ldap_search_base")
 
 
+def _check_watch(settings: LdapSettings, source: Source) -> None:
+    for key, name in ((settings.referrals, "ldap_referrals"), (settings.deref != "never", "ldap_deref")):
+        if settings.watch and key and not settings.embedded:
+            source.warn(
+                "ldap_watch",
+                f"with {name}, who is found may be changed where nobody watches: cached logins are asked again after"
+                " ldap_watch_grace",
+            )
+
+
 class _NoEffect(NamedTuple):
     keys: tuple[str, ...]
     where: str
@@ -202,7 +212,7 @@ _NO_EFFECT = (
     _NoEffect(
         _ACCOUNT_KEYS,
         "fastbind without a group binds as the user alone",
-        lambda s: _fastbind(s) and not s.checks_group,
+        lambda s: _fastbind(s) and not s.checks_group and not s.watch,
     ),
     _NoEffect(
         ("ldap_bind_dn",),
@@ -216,7 +226,16 @@ _NO_EFFECT = (
     ),
     _NoEffect(("ldap_filter",), "fastbind with SASL takes the login itself", lambda s: _fastbind(s) and s.use_sasl),
     _NoEffect(("ldap_scope", "ldap_size_limit"), "fastbind searches for no user", _fastbind),
-    _NoEffect(_SEARCH_KEYS, "fastbind searches for no user", lambda s: _fastbind(s) and not _searches_group(s)),
+    _NoEffect(
+        ("ldap_search_base",),
+        "fastbind searches for no user",
+        lambda s: _fastbind(s) and not _searches_group(s) and not (s.watch and s.use_sasl),
+    ),
+    _NoEffect(
+        ("ldap_time_limit", "ldap_deref"),
+        "fastbind searches for no user",
+        lambda s: _fastbind(s) and not _searches_group(s),
+    ),
     _NoEffect(
         ("ldap_password_attr", "ldap_hash_limit"),
         "only custom compares passwords",
@@ -233,6 +252,8 @@ _NO_EFFECT = (
         "custom does not look for it where ldap_account_state is off",
         lambda s: s.auth_method is AuthMethod.CUSTOM and not s.account_state,
     ),
+    _NoEffect(("ldap_watch_grace",), "ldap_watch is off", lambda s: not s.watch),
+    _NoEffect(("ldap_watch_grace",), "an LDIF file is never out of sight", lambda s: s.embedded),
     _NoEffect(
         ("ldap_group_attr", "ldap_group_match_method", "ldap_group_search_base", "ldap_group_scope"),
         "no group is checked without ldap_group_dn or ldap_group_filter",

@@ -61,6 +61,13 @@ class DaemonSettings:
         "How long after its lifetime a cached login is still accepted while no directory answers; 0: not at all.",
         unit="seconds",
     )
+    cache_revalidate: int = key(
+        integer(0, _MONTH),
+        "0",
+        "After how long a cached login, though still accepted at once, is asked about again behind the scenes, where no"
+        " directory tells of changes (ldap_watch); 0: not at all.",
+        unit="seconds",
+    )
     failure_delay: float = key(
         seconds(0, 3),
         "3",

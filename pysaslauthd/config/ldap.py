@@ -156,6 +156,18 @@ class LdapSettings:
         TEMPLATE, "", "Where the search for the user's group starts; none means ldap_search_base."
     )
     group_scope: Scope = key(choice("sub", "one", "base"), "sub", "How deep the search for the user's group goes.")
+    watch: bool = key(
+        SWITCH,
+        "no",
+        "Whether the directory is to tell of changes, so that a cached login ends as soon as the user's entry or group"
+        " changes; needs persistent search (389 DS) or content synchronisation (OpenLDAP's syncprov).",
+    )
+    watch_grace: float = key(
+        seconds(1, 3600),
+        "10",
+        "How long a cached login is still accepted without asking while the directory does not tell of changes.",
+        unit="seconds",
+    )
     debug: int = key(integer(-1, _MAX_INT), "0", "The trace of libldap, which is not used here.")
 
     @property
@@ -196,6 +208,8 @@ class LdapSettings:
             group_filter="",
             group_search_base="",
             group_scope="sub",
+            watch=False,
+            watch_grace=0.0,
             debug=0,
         )
 

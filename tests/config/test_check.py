@@ -205,7 +205,7 @@ def test_a_password_without_bind_dn_is_told_and_dropped(line: str) -> None:
 def test_version_2_becomes_3_with_start_tls_and_sasl(line: str) -> None:
     settings, _, warnings, _ = parse("ldap_version: 2", BASE, line)
     assert settings.version == 3
-    assert "f:1: ldap_version: taken as 3, which SASL and StartTLS need" in warnings
+    assert "f:1: ldap_version: taken as 3, which SASL, StartTLS and ldap_watch need" in warnings
 
 
 def test_version_2_stays_2_otherwise() -> None:
