@@ -51,7 +51,8 @@ class Group:
         detail = ""
         group = self._dn.expand(identity, escape_dn)
         if self._query is not None:
-            member = bool((await self._directory.search(self._query, identity, outcome.dn)).entries)
+            found = (await self._directory.search(self._query, identity, outcome.dn)).entries
+            member, group = bool(found), found[0].dn if found else b""
         elif self._own_entry:
             held = entry.attributes.get(self._attribute.lower(), []) if entry is not None else []
             member = _holds(held, group)
@@ -59,7 +60,9 @@ class Group:
                 detail = f"no {self._attribute}, or none that the service account may read"
         else:
             member = await self._directory.compare(group, self._attribute, outcome.dn)
-        return outcome if member else outcome._replace(reason=Reason.NOT_IN_GROUP, detail=detail)
+        if not member:
+            return outcome._replace(reason=Reason.NOT_IN_GROUP, detail=detail)
+        return outcome._replace(group=group)
 
 
 def _holds(held: Sequence[bytes], dn: bytes) -> bool:

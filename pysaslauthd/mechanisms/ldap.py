@@ -16,6 +16,7 @@ from pysaslauthd.errors import DirectoryError, DirectoryRefused, ProtocolError, 
 from pysaslauthd.flow import from_future
 from pysaslauthd.mechanisms import state, verdict
 from pysaslauthd.mechanisms.group import Group
+from pysaslauthd.mechanisms.sources import Sources
 from pysaslauthd.mechanisms.user import INSUFFICIENT_ACCESS_RIGHTS, user_query
 from pysaslauthd.model import Identity, Outcome, Reason, Verdict
 
@@ -25,6 +26,7 @@ class LdapMechanism:
 
     :param directory: LDAP servers or an LDIF file.
     :param threads: where password hashes that take long are checked.
+    :param name: the directory's, for outcomes.
     :param clock: seconds since 1970, for what expires.
     """
 
@@ -34,6 +36,7 @@ class LdapMechanism:
         directory: Directory,
         threads: Executor,
         *,
+        name: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
@@ -52,6 +55,7 @@ class LdapMechanism:
             whole = settings.auth_method is AuthMethod.CUSTOM or settings.embedded
             self._refusal = state.refusal if whole else state.expired_shadow
         self._group = Group.of(settings, directory)
+        self._sources = Sources.of(settings, directory, name)
         self._method = {
             AuthMethod.BIND: self._bind,
             AuthMethod.CUSTOM: self._custom,
@@ -178,5 +182,7 @@ class LdapMechanism:
         if outcome.reason is Reason.MUST_CHANGE and self._accepts_must_change:
             outcome = outcome._replace(reason=Reason.OK, detail="")
         if outcome.verdict is Verdict.ACCEPTED and self._group is not None:
-            return await self._group.settle(identity, outcome, entry)
+            outcome = await self._group.settle(identity, outcome, entry)
+        if outcome.verdict is Verdict.ACCEPTED and self._sources is not None:
+            return await self._sources.settle(identity, outcome, entry)
         return outcome

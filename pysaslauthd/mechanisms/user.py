@@ -6,6 +6,7 @@ from pysaslauthd.config import AuthMethod, LdapSettings
 from pysaslauthd.directory.interface import Query
 from pysaslauthd.directory.template import Template
 from pysaslauthd.mechanisms import state
+from pysaslauthd.mechanisms.sources import ENTRY_UUID
 from pysaslauthd.wire.ldap.controls import ACCOUNT_USABILITY
 from pysaslauthd.wire.ldap.request import Control
 
@@ -26,6 +27,8 @@ def user_query(settings: LdapSettings) -> Query:
         attributes += state.ATTRIBUTES if custom or settings.embedded else state.SHADOW
     if settings.group_match_method == "memberof" and settings.group_dn:
         attributes.append(settings.group_attr)
+    if settings.watch:
+        attributes.append(ENTRY_UUID)
     return Query(
         Template.parse(settings.search_base),
         Template.parse(settings.filter),
