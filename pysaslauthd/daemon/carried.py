@@ -15,6 +15,8 @@ def carried_over(cache: Cache, before: Loaded, after: Loaded) -> Cache | None:
     """The cache, without the logins of realms whose answers may be others now; None where it cannot be kept."""
     if before.daemon.cache_stale != after.daemon.cache_stale:  # it is made for one
         return None
+    if before.daemon.cache_revalidate != after.daemon.cache_revalidate:  # what is in it goes by the one before
+        return None
     if bool(before.daemon.realm_config) != bool(after.daemon.realm_config):  # its keys have another form
         return None
     kept = {
@@ -45,9 +47,11 @@ def same_answers(before: LdapSettings, after: LdapSettings) -> bool:
 
     True where they differ at most in how long something is waited for, in the service account's password, and in the
     names of files of TLS keys: whatever else differs may mean other people or other passwords. An LDIF file is asked
-    anew in any case; that costs nothing.
+    anew in any case; that costs nothing. Where changes are told, one may be missed between two watches.
     """
-    return not before.embedded and not after.embedded and _answering(before) == _answering(after)
+    if before.embedded or after.embedded or before.watch or after.watch:
+        return False
+    return _answering(before) == _answering(after)
 
 
 def _answering(settings: LdapSettings) -> LdapSettings:

@@ -12,6 +12,7 @@ from pysaslauthd.config import DaemonSettings, LdapSettings, Loaded
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.daemon.carried import carried_over
 from pysaslauthd.daemon.directories import Directories
+from pysaslauthd.daemon.watches import Watches
 from pysaslauthd.directory.measured import MeasuredDirectory
 from pysaslauthd.mechanisms.ldap import LdapMechanism
 from pysaslauthd.mechanisms.realms import Nobody, RealmMechanism
@@ -32,6 +33,7 @@ class Generation(NamedTuple):
     authenticator: Authenticator
     cache: Cache | None
     throttle: Throttle | None
+    watches: Watches
 
 
 class Current:
@@ -88,16 +90,18 @@ class Builder:
             deadline=own.login_deadline,
             max_questions=own.max_pending_logins,
         )
-        return Generation(loaded, directories, authenticator, cache, throttle)
+        watches = Watches.make(loaded, directories, cache)
+        return Generation(loaded, directories, authenticator, cache, throttle, watches)
 
     def _mechanism(self, loaded: Loaded, directories: Directories) -> Mechanism:
-        def of(settings: LdapSettings) -> Mechanism:
-            return LdapMechanism(settings, MeasuredDirectory(directories.of(settings), self._metrics), self._threads)
+        def of(settings: LdapSettings, realm: str = "") -> Mechanism:
+            directory = MeasuredDirectory(directories.of(settings), self._metrics)
+            return LdapMechanism(settings, directory, self._threads, name=realm)
 
         if not loaded.daemon.realm_config:
             return of(loaded.settings)
         return RealmMechanism(
-            {name: of(realm.settings) for name, realm in loaded.realms.items()},
+            {name: of(realm.settings, realm.name) for name, realm in loaded.realms.items()},
             of(loaded.settings) if loaded.daemon.serves_unlisted else Nobody(),
         )
 

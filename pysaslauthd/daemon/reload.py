@@ -64,6 +64,7 @@ class Reloader:
             self._looking.cancel()
         generation = self._current.generation
         generation.directories.start()
+        generation.watches.start()
         self._looking = self._loop.create_task(_look(generation))
 
     def request(self) -> None:
@@ -135,11 +136,13 @@ class Reloader:
             task.cancel()
         if under_way or self._retiring:
             await asyncio.wait(under_way | self._retiring)
+        await self._current.generation.watches.stop()
         await self._current.generation.directories.stop()
 
 
 async def _retire(generation: Generation) -> None:
     """Close a generation's directories once they have answered all that they were asked."""
+    await generation.watches.stop()
     # Each question has a deadline, so that this ends.
     await generation.authenticator.idle()
     await generation.directories.stop()

@@ -7,7 +7,7 @@ configure it can read it. It has no superior object classes, no aliases and no S
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -157,6 +157,10 @@ class LdifDirectory:
     def states(self) -> list[ServerState]:
         """The file's state: up, with the content that was read last; ``error`` is why it could not be read since."""
         return [self._file.state()]
+
+    def on_change(self, told: Callable[[], None]) -> None:
+        """Call this from now on when the file has changed and what it holds is in force."""
+        self._file.on_change(told)
 
     def start(self) -> None:
         """Begin to look whether the file changes. Needs the running event loop."""

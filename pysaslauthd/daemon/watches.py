@@ -1,0 +1,75 @@
+"""What is told of changes in the directories of one configuration, for the logins in its cache."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from typing import NamedTuple, Self
+
+from pysaslauthd.cache import Cache
+from pysaslauthd.config import Loaded
+from pysaslauthd.daemon.directories import Directories
+from pysaslauthd.directory.ldif import LdifDirectory
+from pysaslauthd.directory.ldif_watch import LdifWatch
+from pysaslauthd.directory.watch import Watch, WatchState
+from pysaslauthd.freshness import Coverage
+
+logger = logging.getLogger(__name__)
+
+
+class RealmWatch(NamedTuple):
+    """How the watch over a realm's directory is; ``realm`` is empty for the main file's.
+
+    ``covered`` is whether every change is told now, so that cached logins last for their lifetime.
+    """
+
+    realm: str
+    covered: bool
+    servers: list[WatchState]
+
+
+class Watches:
+    """A watch for each realm that wants one (``ldap_watch``)."""
+
+    def __init__(self, watches: dict[str, Watch | LdifWatch]) -> None:
+        self._watches = watches
+
+    @classmethod
+    def make(cls, loaded: Loaded, directories: Directories, cache: Cache | None) -> Self:
+        """Those of a configuration, not started; ``cache`` trusts each directory as far as they say.
+
+        :raises ConfigError: TLS files cannot be used.
+        """
+        revalidate = float(loaded.daemon.cache_revalidate) or math.inf
+        watches: dict[str, Watch | LdifWatch] = {}
+        if cache is None:
+            if revalidate < math.inf:
+                logger.warning("cache_revalidate has no effect: there is no cache without -c")
+            if any(settings.watch for _, settings in loaded.parts()):
+                logger.warning("ldap_watch has no effect: there is no cache without -c")
+            return cls(watches)
+        for realm, settings in loaded.parts():
+            grace = settings.watch_grace if settings.watch else None
+            watched = cache.cover(realm, Coverage(grace=grace, revalidate=revalidate))
+            directory = directories.of(settings)
+            if not settings.watch:
+                continue
+            if isinstance(directory, LdifDirectory):
+                watches[realm] = LdifWatch(directory, watched)
+            else:
+                watches[realm] = Watch(settings, directory.states, watched)
+        return cls(watches)
+
+    def states(self) -> list[RealmWatch]:
+        """How each watch is."""
+        return [RealmWatch(realm, watch.covered, watch.states()) for realm, watch in self._watches.items()]
+
+    def start(self) -> None:
+        """Begin."""
+        for watch in self._watches.values():
+            watch.start()
+
+    async def stop(self) -> None:
+        """End; the cache is told nothing any more."""
+        await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
