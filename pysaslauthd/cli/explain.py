@@ -125,7 +125,10 @@ def _rows(told: Explanation) -> Iterator[tuple[str, str]]:
     yield "domain", f"{_text(identity.domain) or '(none)'}, from {told.domain_from}"
     yield "realm", _text(identity.realm) or "(none)"
     yield "service", _text(identity.service) or "(none)"
-    yield "method", told.method
+    if told.realm_file is not None:
+        others = "none for this domain: the main file answers" if told.method else "none for this domain: it is refused"
+        yield "realm file", told.realm_file or others
+    yield "method", told.method or "(none)"
     searches = {question[1:4]: None for question in told.questions if question.what == "search"}
     for dn, scope, filter_ in searches:
         yield "base", f"{_text(dn)} ({scope})"
@@ -175,6 +178,7 @@ def _object(told: Explanation) -> dict[str, Any]:
         "password_checked": told.checked,
         "identity": {name: _text(value) for name, value in identity._asdict().items()},
         "domain_from": told.domain_from,
+        "realm_file": told.realm_file or None,
         "method": told.method,
         "entry": _text(told.entry),
         "server": told.outcome.server,

@@ -89,11 +89,15 @@ def _cache(status: Mapping[str, Any]) -> Iterator[str]:
 
 def _directory(status: Mapping[str, Any]) -> Iterator[str]:
     servers = status["directory"]
-    width = max(len(server["server"]) for server in servers)
+    if not servers:
+        yield _line("directory", "none: no realm has one")
+        return
+    named = [f"{server['realm']} {server['server']}".lstrip() for server in servers]
+    width = max(map(len, named))
     label = "directory"
-    for server in servers:
+    for name, server in zip(named, servers, strict=True):
         mark, colour = _MARKS[server["up"]]
-        text = f"{click.style(f'{mark:7}', fg=colour)}  {server['server']:{width}}"
+        text = f"{click.style(f'{mark:7}', fg=colour)}  {name:{width}}"
         if server["up"] is not None:
             text += f"  for {span(server['seconds'])}"
         if server["connections"]:

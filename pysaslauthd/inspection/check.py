@@ -1,4 +1,4 @@
-"""A configuration, walked step by step: the file, the socket, then each server as a login would go."""
+"""A configuration, walked step by step: the files, the socket, then each server as a login would go."""
 
 from __future__ import annotations
 
@@ -31,7 +31,13 @@ async def check(config: Path, run_dir: Path) -> AsyncIterator[Step]:
     if loaded is None:
         yield Step(str(config), "servers", Result.SKIPPED, "the configuration cannot be used")
         return
-    settings, deadline = loaded.settings, loaded.daemon.login_deadline
+    for realm, settings in loaded.parts():
+        async for step in _walk(settings, loaded.daemon.login_deadline):
+            yield step._replace(subject=f"{realm}: {step.subject}") if realm else step
+
+
+async def _walk(settings: LdapSettings, deadline: float) -> AsyncIterator[Step]:
+    """The steps to the servers of one part of the configuration."""
     if settings.embedded:
         async for step in _file(settings, deadline):
             yield step

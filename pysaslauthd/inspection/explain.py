@@ -14,9 +14,11 @@ from pysaslauthd.config import AuthMethod, LdapSettings, Loaded
 from pysaslauthd.directory.interface import Directory
 from pysaslauthd.directory.ldif import LdifDirectory
 from pysaslauthd.directory.servers import Servers
+from pysaslauthd.flow import future
 from pysaslauthd.inspection.observe import AnyPassword, ObservedDirectory, Question, scheme_of
 from pysaslauthd.mechanisms.ldap import LdapMechanism
-from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict
+from pysaslauthd.mechanisms.realms import Nobody
+from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify, refused_unasked
 
 _ACCOUNT = frozenset(
     {
@@ -33,13 +35,16 @@ _ACCOUNT = frozenset(
 class Explanation(NamedTuple):
     """A decided login. Holds no password, and no stored one.
 
-    ``domain_from`` says where the identity's domain came from. ``schemes`` are those of the stored passwords, as
-    found. ``account`` and ``group`` are None where the login did not get so far, or the configuration does not ask.
-    ``checked`` tells whether there was a password. ``notes`` are what the daemon would have logged meanwhile.
+    ``domain_from`` says where the identity's domain came from. ``realm_file`` is the realm's file that answers: empty
+    where that is none, None where there are no realms. ``method`` is empty where nobody answers for the realm.
+    ``schemes`` are those of the stored passwords, as found. ``account`` and ``group`` are None where the login did not
+    get so far, or the configuration does not ask. ``checked`` tells whether there was a password. ``notes`` are what
+    the daemon would have logged meanwhile.
     """
 
     identity: Identity
     domain_from: str
+    realm_file: str | None
     method: str
     entry: bytes
     account: str | None
@@ -62,7 +67,13 @@ async def explain(
     :raises ConfigError: a part refuses its settings.
     :raises StartError: an LDIF file cannot be read.
     """
-    settings = loaded.settings
+    if not checked:
+        request = request._replace(password=secrets.token_hex().encode())
+    default_realm = loaded.settings.default_realm.encode()
+    identity = identify(request, default_realm=default_realm, append_realm=append_realm)
+    settings = loaded.of(identity.domain)
+    if settings is None:
+        return await _refused(loaded, request, identity, checked=checked)
     notes = _Notes()
     logger = logging.getLogger("pysaslauthd")
     logger.addHandler(notes)
@@ -71,13 +82,12 @@ async def explain(
         observed = ObservedDirectory(_directory(settings, loaded.daemon.login_deadline))
         directory: Directory = observed
         if not checked:
-            request = request._replace(password=secrets.token_hex().encode())
             directory = AnyPassword(observed, settings.password_attr, request.password, settings.hash_limit)
-        reported: list[tuple[Identity, float]] = []
+        reported: list[float] = []
         authenticator = Authenticator(
             LdapMechanism(settings, directory, threads),
-            lambda _, identity, __, seconds: reported.append((identity, seconds)),
-            default_realm=settings.default_realm.encode(),
+            lambda _, __, ___, seconds: reported.append(seconds),
+            default_realm=default_realm,
             append_realm=append_realm,
             deadline=loaded.daemon.login_deadline,
         )
@@ -89,7 +99,7 @@ async def explain(
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         logger.removeHandler(notes)
-    ((identity, seconds),) = reported
+    (seconds,) = reported
     user = observed.user
     stored = user.attributes.get(settings.password_attr.lower(), []) if user is not None else []
     schemes = tuple(scheme_of(value, settings.hash_limit)[0] for value in stored)
@@ -98,6 +108,7 @@ async def explain(
     return Explanation(
         identity=identity,
         domain_from=_domain_from(request, identity),
+        realm_file=_realm_file(loaded, identity),
         method=settings.auth_method.value,
         entry=outcome.dn or (user.dn if user is not None else b""),
         account=_account(outcome, settings, checked=checked),
@@ -109,6 +120,34 @@ async def explain(
         milliseconds=seconds * 1000,
         notes=tuple(notes.lines),
     )
+
+
+async def _refused(loaded: Loaded, request: AuthRequest, identity: Identity, *, checked: bool) -> Explanation:
+    """What becomes of a login whose realm nobody answers for."""
+    unasked = refused_unasked(request, identity)
+    outcome = Outcome(unasked) if unasked else await future(Nobody().check(identity, request.password))
+    return Explanation(
+        identity=identity,
+        domain_from=_domain_from(request, identity),
+        realm_file=_realm_file(loaded, identity),
+        method="",
+        entry=b"",
+        account=None,
+        schemes=(),
+        group=None,
+        checked=checked,
+        outcome=outcome,
+        questions=(),
+        milliseconds=0.0,
+        notes=(),
+    )
+
+
+def _realm_file(loaded: Loaded, identity: Identity) -> str | None:
+    if not loaded.daemon.realm_config:
+        return None
+    realm = loaded.realms.get(identity.domain.lower())
+    return "" if realm is None else realm.file
 
 
 def _directory(settings: LdapSettings, deadline: float) -> Directory:

@@ -1,4 +1,4 @@
-"""The steps that ask nobody: the configuration file, and who can reach the socket."""
+"""The steps that ask nobody: the configuration's files, and who can reach the socket."""
 
 from __future__ import annotations
 
@@ -18,20 +18,29 @@ from pysaslauthd.inspection.step import Result, Step
 
 
 def configuration(path: str) -> tuple[Loaded | None, list[Step]]:
-    """What a file says, None where it cannot be used, and the steps: one for each doubt."""
+    """What a file and those of its realms say, None where they cannot be used, and the steps: one for each doubt."""
     started = time.perf_counter()
     try:
         loaded = load(path)
     except ConfigError as error:
         took = (time.perf_counter() - started) * 1000
         where = f"line {error.line}: " if error.line else ""
-        return None, [Step(path, error.key or "syntax", Result.ERROR, where + error.reason, milliseconds=took)]
+        return None, [
+            Step(error.file or path, error.key or "syntax", Result.ERROR, where + error.reason, milliseconds=took)
+        ]
     took = (time.perf_counter() - started) * 1000
-    steps = [Step(path, "syntax", Result.OK, "every value can be used", milliseconds=took)]
-    steps += [_doubt(path, warning) for warning in loaded.warnings]
-    if not loaded.warnings:
-        steps.append(Step(path, "settings", Result.OK, "nothing to warn of"))
+    steps = [Step(path, "syntax", Result.OK, "every value can be used", milliseconds=took), *_doubts(path, loaded)]
+    if not loaded.daemon.serves_unlisted:
+        steps.append(Step(path, "realms", Result.OK, "others than those with a file of their own are refused"))
+    for realm in loaded.realms.values():
+        steps += [Step(realm.file, "syntax", Result.OK, f"for the realm {realm.name}"), *_doubts(realm.file, loaded)]
     return loaded, steps
+
+
+def _doubts(path: str, loaded: Loaded) -> list[Step]:
+    """A step for each doubt about a file."""
+    about = [warning for warning in loaded.warnings if warning.startswith(f"{printable(path)}:")]
+    return [_doubt(path, each) for each in about] or [Step(path, "settings", Result.OK, "nothing to warn of")]
 
 
 def _doubt(path: str, warning: str) -> Step:

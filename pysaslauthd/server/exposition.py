@@ -145,26 +145,26 @@ def _of_directory(metrics: Metrics, readings: Readings) -> Iterator[Metric]:
     for (operation, answered), histogram in metrics.operation_seconds.items():
         _add(duration, [operation, _word(answered)], histogram)
     yield duration
+    labels = ["server", "realm"]  # the main file's have no realm
     up = GaugeMetricFamily(
         "pysaslauthd_directory_up",
         "Whether a server could be reached last; nothing before the first try.",
-        labels=["server"],
+        labels=labels,
     )
     failures = CounterMetricFamily(
-        "pysaslauthd_directory_failures", "How often a server was found to be down or hung.", labels=["server"]
+        "pysaslauthd_directory_failures", "How often a server was found to be down or hung.", labels=labels
     )
-    connections = GaugeMetricFamily(
-        "pysaslauthd_directory_connections", "Open connections to a server.", labels=["server"]
-    )
+    connections = GaugeMetricFamily("pysaslauthd_directory_connections", "Open connections to a server.", labels=labels)
     in_flight = GaugeMetricFamily(
-        "pysaslauthd_directory_requests_in_flight", "Requests that wait for a server's answer.", labels=["server"]
+        "pysaslauthd_directory_requests_in_flight", "Requests that wait for a server's answer.", labels=labels
     )
-    for state in {state.server: state for state in readings.servers}.values():
+    for state in {(state.server, state.realm): state for state in readings.servers}.values():
+        values = [state.server, state.realm] if state.realm else [state.server]
         if state.up is not None:
-            up.add_metric([state.server], state.up)
-        failures.add_metric([state.server], state.failures)
-        connections.add_metric([state.server], state.connections)
-        in_flight.add_metric([state.server], state.in_flight)
+            up.add_metric(values, state.up)
+        failures.add_metric(values, state.failures)
+        connections.add_metric(values, state.connections)
+        in_flight.add_metric(values, state.in_flight)
     yield from (up, failures, connections, in_flight)
     failovers = "Operations asked of another server than the first one of ldap_servers."
     yield CounterMetricFamily("pysaslauthd_directory_failovers", failovers, readings.failovers)

@@ -595,3 +595,41 @@ def test_what_cannot_be_printed_is_escaped(site: Site, server: FakeLdap) -> None
     assert status == 2
     assert "\x1b" not in out
     assert r"\x1b]0;owned\x07" in out
+
+
+def test_each_realm_is_walked(site: Site, server: FakeLdap) -> None:
+    site.ask_file()
+    realms = site.folder / "realms.d"
+    realms.mkdir()
+    site.keys["realm_config"] = str(realms)
+    account = f"ldap_bind_dn: {people.SERVICE_DN}\nldap_password: {SECRET}\n"
+    for name, text in (("hoge.cxm", f"ldap_servers: {server.uri}\n{account}"), ("cxm", "ldap_filter: mail=%U\n")):
+        (realms / f"{name}.conf").touch(0o600)
+        (realms / f"{name}.conf").write_text(text)
+    status, out = site.text()
+    assert status == 1
+    subjects = [line for line in out.splitlines() if line and not line.startswith(" ")][:-1]
+    assert subjects == [
+        str(site.config),
+        f"{realms}/cxm.conf",
+        f"{realms}/hoge.cxm.conf",
+        str(site.run_dir / "mux"),
+        f"ldif://{site.people}",
+        f"cxm: ldif://{site.people}",
+        f"hoge.cxm: {server.uri}",
+    ]
+    assert "line 1: no outer parentheses; read as (mail=%U)" in out
+    status, steps = site.check()
+    assert steps["warning ldap_filter"]["subject"] == f"{realms}/cxm.conf"
+    # Where the others are refused, the main file's own directory is asked nothing.
+    site.config.unlink()
+    site.keys["realm_unlisted"] = "refuse"
+    _, out = site.text()
+    assert "others than those with a file of their own are refused" in out
+    assert f"\nldif://{site.people}\n" not in out
+    assert f"\ncxm: ldif://{site.people}\n" in out
+    # An error is told of the file that it stands in.
+    (realms / "cxm.conf").write_text("ldap_scope: deep\n")
+    status, steps = site.check()
+    assert status == 2
+    assert steps["error ldap_scope"]["subject"] == f"{realms}/cxm.conf"

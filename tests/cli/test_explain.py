@@ -352,3 +352,32 @@ def test_a_configuration_that_cannot_be_used_is_status_2(site: Site, capsys: pyt
     site.people.unlink()
     site.write()
     assert control.main(["explain", "-O", str(site.config), "--no-password", people.PENGUIN]) == 2
+
+
+def test_the_realms_file_that_answers_is_told(site: Site, tmp_path: Path) -> None:
+    realms = tmp_path / "realms.d"
+    realms.mkdir()
+    file = realms / "HOGE.cxm.conf"
+    file.touch(0o600)
+    file.write_text("ldap_filter: (mail=%U@hoge.cxm)\nldap_auth_method: bind\n")
+    site.keys |= {"realm_config": str(realms), "ldap_filter": "(uid=%U)"}
+    told = site.told("penguin@hoge.CXM")
+    assert (told["verdict"], told["realm_file"], told["method"]) == ("accepted", str(file), "bind")
+    assert told["steps"][0]["filter"] == "(mail=penguin@hoge.cxm)"
+    assert f"realm file {file}\n" in site.text(people.PENGUIN)[1]
+    told = site.told("penguin@other.cxm")
+    assert (told["verdict"], told["realm_file"], told["method"]) == ("accepted", None, "custom")
+    assert "realm file none for this domain: the main file answers\n" in site.text("penguin")[1]
+    site.keys["realm_unlisted"] = "refuse"
+    assert site.told(people.PENGUIN)["verdict"] == "accepted"
+    for password in (people.PENGUIN_PASSWORD, None):
+        told = site.told("penguin@other.cxm", password=password)
+        assert (told["reason"], told["realm_file"], told["method"]) == ("unknown-realm", None, "")
+        assert told["steps"] == []
+    status, out = site.text("penguin")
+    assert status == 1
+    assert "realm file none for this domain: it is refused\n" in out
+    assert site.told("@other.cxm")["reason"] == "empty-login"
+    del site.keys["realm_config"], site.keys["realm_unlisted"]
+    assert "realm file" not in site.text("penguin")[1]
+    assert site.told("penguin")["realm_file"] is None

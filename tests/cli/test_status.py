@@ -35,8 +35,16 @@ STATUS: dict[str, Any] = {
     },
     "cache": None,
     "directory": [
-        {"server": "ldap://a/", "up": None, "seconds": 1, "error": "", "connections": 0, "in_flight": 0},
-        {"server": "ldap://bb/", "up": True, "seconds": 1, "error": "hung", "connections": 2, "in_flight": 1},
+        {"server": "ldap://a/", "up": None, "seconds": 1, "error": "", "connections": 0, "in_flight": 0, "realm": ""},
+        {
+            "server": "ldap://bb/",
+            "up": True,
+            "seconds": 1,
+            "error": "hung",
+            "connections": 2,
+            "in_flight": 1,
+            "realm": "",
+        },
     ],
     "doors": [{"door": "mux", "path": "/run/saslauthd/mux", "open": 1000}],
     "delayed": {
@@ -92,6 +100,19 @@ def test_what_there_is_is_shown_and_nothing_else(
     assert capsys.readouterr().out == SHOWN
     assert control.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == STATUS
+
+
+def test_a_realms_own_servers_are_told_from_the_main_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    servers = [STATUS["directory"][0], STATUS["directory"][0] | {"realm": "hoge.cxm"}]
+    monkeypatch.setattr(status, "ask", lambda run_dir, command: STATUS | {"directory": servers})
+    assert control.main(["status"]) == 0
+    shown = capsys.readouterr().out
+    assert "directory      untried  ldap://a/\n               untried  hoge.cxm ldap://a/\n" in shown
+    monkeypatch.setattr(status, "ask", lambda run_dir, command: STATUS | {"directory": []})
+    assert control.main(["status"]) == 0
+    assert "directory      none: no realm has one\n" in capsys.readouterr().out
 
 
 def test_watching_goes_on_while_the_daemon_is_away(

@@ -117,6 +117,13 @@ def test_a_server_that_is_named_twice_is_told_of_once() -> None:
     assert found["pysaslauthd_directory_up"] == {(("server", "ldap://ds1/"),): 1}
 
 
+def test_a_server_of_two_realms_is_told_of_twice() -> None:
+    [state, *_] = READINGS.servers
+    found = exposed(Metrics(), READINGS._replace(servers=[state, state._replace(realm="hoge.cxm", up=False)]))
+    server = ("server", "ldap://ds1/")
+    assert found["pysaslauthd_directory_up"] == {(server,): 1, (("realm", "hoge.cxm"), server): 0}
+
+
 def test_a_label_cannot_break_out_of_its_line() -> None:
     state = READINGS.servers[0]._replace(server='x"} 1\ny\\')
     found = exposed(Metrics(), READINGS._replace(servers=[state]))
