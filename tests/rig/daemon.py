@@ -39,12 +39,14 @@ class Daemon(MuxServer):
     ) -> Iterator[Self]:
         """Start it with a configuration and further flags, wait until its mux accepts, end it when the context ends.
 
-        :param files: further files to write into the daemon's folder first. In ``conf`` and ``flags``, ``{folder}`` is
-            that folder.
+        :param files: further files to write into the daemon's folder first, or into folders in it. In all texts,
+            ``{folder}`` is that folder.
         """
         with folder("daemon") as path:
             for name, content in (files or {}).items():
-                (path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+                (path / name).parent.mkdir(exist_ok=True)
+                text = content.replace("{folder}", str(path)).encode() if isinstance(content, str) else content
+                (path / name).write_bytes(text)
             file = path / "saslauthd.conf"
             file.write_text(conf_text(conf).replace("{folder}", str(path)))
             command = [sys.executable, "-m", "pysaslauthd", "-f", "-a", "ldap", "-O", file, "-m", path]
