@@ -13,7 +13,7 @@ from pysaslauthd.directory.connect import Connector, wait
 from pysaslauthd.directory.connection import LdapConnection, Pulse
 from pysaslauthd.directory.deliver import deliver, deliver_failure
 from pysaslauthd.directory.interface import ServerState
-from pysaslauthd.errors import DirectoryDown, DirectoryError, DirectoryTimeout
+from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError, DirectoryTimeout
 from pysaslauthd.flow import Reply, run
 
 logger = logging.getLogger(__name__)
@@ -159,12 +159,16 @@ class Server:
         """Note a failure: say so once, and look for the server in the background from now on.
 
         A server that said nothing within a time-out is hung: every connection to it is given up. Any other
-        failure counts only when no connection for searches is left.
+        failure counts only when no connection for searches is left; otherwise the idle connections are probed.
         """
         hung = isinstance(error, DirectoryTimeout) and error.silent
         if not self._stopping:
             self._error = str(error)
-        if self._stopping or (self._searchers and not hung):
+        if self._stopping:
+            return
+        if self._searchers and not hung:
+            if isinstance(error, DirectoryTimeout | ConnectionLost):
+                self._distrust()
             return
         if self.up is not False:
             self.up = False
@@ -226,12 +230,24 @@ class Server:
             return
         if not self._searchers and self.up is not False:
             self.connect()
+        self._probe_searchers()
+        if self._binders:
+            self._probe_binder(self._binders.pop(0))
+
+    def _distrust(self) -> None:
+        """Use no idle connection again before it was probed: what one was lost by, the others may have been, too."""
+        self._probe_searchers()
+        idle, self._binders = self._binders, []
+        for binder in idle:
+            self._probe_binder(binder)
+
+    def _probe_searchers(self) -> None:
         for searcher in [*self._searchers]:
             if not searcher.pending:
                 self._probe(searcher)
-        if self._binders:
-            binder = self._binders.pop(0)
-            self._probe(binder, lambda: self.release(binder))
+
+    def _probe_binder(self, binder: LdapConnection) -> None:
+        self._probe(binder, lambda: self.release(binder))
 
     def _probe(self, connection: LdapConnection, then: Callable[[], None] = lambda: None) -> None:
         """Read the root entry, which any server can (RFC 4512 section 5.1); whatever it answers, it answers."""

@@ -30,6 +30,8 @@ MAX_ANONYMOUS_SEARCHES = 90
 """The same without a service account, where OpenLDAP's limit is 100."""
 TRIED = 3
 """Servers that a login has time to ask one after the other, if all but the last hang."""
+LEFT = 0.1
+"""Share of the time that is no server's, so that the last one's silence is told before the deadline."""
 
 COMPARE_FALSE = 5
 COMPARE_TRUE = 6
@@ -52,7 +54,7 @@ class Servers:
 
     def __init__(self, settings: LdapSettings, *, deadline: float, binds: int = 5) -> None:
         self.failovers = 0
-        share = deadline / min(TRIED, sum(2 if uri.domain else 1 for uri in settings.servers))
+        share = deadline * (1 - LEFT) / min(TRIED, sum(2 if uri.domain else 1 for uri in settings.servers))
         settings = replace(settings, connect_timeout=min(settings.connect_timeout, share))
         connector = Connector.of(settings, min(settings.timeout, share))
         self._roster = Roster(settings, connector, binds)

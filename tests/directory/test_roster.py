@@ -12,17 +12,18 @@ import pytest
 
 from pysaslauthd.directory import roster as module
 from pysaslauthd.directory import server as server_module
-from pysaslauthd.directory.interface import Found
+from pysaslauthd.directory.interface import Bound, Found
 from pysaslauthd.directory.roster import Roster
 from pysaslauthd.directory.servers import Servers
 from pysaslauthd.directory.srv import Lookup, Records
-from pysaslauthd.errors import DirectoryDown
+from pysaslauthd.errors import DirectoryDown, DirectoryTimeout
+from pysaslauthd.flow import future
 from rig import faults
 from rig.fake_dns import FakeDns, Srv, fake_dns
 from rig.fake_ldap import FakeLdap
 from rig.loop import run
 
-from .asking import PENGUIN, TIMEOUT, asking, search
+from .asking import PASSWORD, PENGUIN, PENGUIN_DN, TIMEOUT, asking, search
 
 FOUND = Found([PENGUIN])
 DOMAIN = "ldap:///dc=hoge,dc=cxm"
@@ -47,6 +48,10 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not true():  # noqa: ASYNC110 - what is waited for sets no event
             await asyncio.sleep(0.002)
+
+
+async def bind(directory: Servers) -> Bound:
+    return await future(directory.bind(PENGUIN_DN, PASSWORD))
 
 
 def searches(server: FakeLdap, base: bytes) -> int:
@@ -189,6 +194,34 @@ def test_a_connection_that_broke_without_a_sign_is_found_before_a_login_needs_it
         run(test())
         assert searches(server, b"") == 1
         assert server.accepted == 2
+
+
+def test_once_a_connection_broke_without_a_sign_the_other_idle_ones_are_not_trusted_either() -> None:
+    async def test() -> None:
+        async with asking(server, seconds=TIMEOUT) as directory:
+            await search(directory)
+            # Two connections for binds, both forgotten, while what is new works.
+            server.fault("bind", faults.hold, faults.hold)
+            two = [asyncio.create_task(bind(directory)) for _ in range(2)]
+            await asyncio.to_thread(server.wait_for, "bind", 3)
+            server.release()
+            assert [bound.code for bound in await asyncio.gather(*two)] == [0, 0]
+            preferred = directory._roster.servers[0]
+            assert len(preferred._binders) == 2
+            server.fault("bind", faults.silent)
+            server.fault("search", faults.honest, faults.silent)
+            late = asyncio.create_task(bind(directory))
+            await asyncio.to_thread(server.wait_for, "bind", 4)
+            assert await search(directory) == FOUND  # so that the server is not taken for hung
+            with pytest.raises(DirectoryTimeout):
+                await late
+            assert preferred._binders == []
+            assert preferred.up
+            assert (await bind(directory)).code == 0  # at once, on a new connection
+
+    with FakeLdap() as server:
+        run(test())
+        assert server.accepted == 4
 
 
 def test_a_probe_that_is_refused_is_an_answer() -> None:

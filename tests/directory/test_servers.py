@@ -357,9 +357,11 @@ def test_a_slow_bind_takes_neither_the_searches_nor_the_other_binds_with_it() ->
     with FakeLdap() as server:
         server.fault("bind", faults.honest, faults.silent)
         run(test())
-        # Searches on one, the slow bind on another, which is not used again; all later binds on a third.
-        assert server.accepted == 3
-        assert len({each.connection for each in user_binds(server)[1:]}) == 1
+        # Searches on one, the slow bind on another, which is not used again; the bind before it on a third, which is
+        # probed before it is trusted, so that the bind after it may be on a fourth.
+        slow, *later = [each.connection for each in user_binds(server)]
+        assert slow not in later
+        assert server.accepted in (3, 4)
 
 
 def test_a_connection_with_a_bind_that_timed_out_is_not_used_again() -> None:
