@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pysaslauthd import config
 from pysaslauthd.cli import control, daemon, reload
 from pysaslauthd.config.options import DaemonOptions
 
@@ -139,9 +140,57 @@ def test_each_socket_has_the_name_of_its_protocol(unit: str, name: str, path: st
     assert only(unit, "SocketMode") == "0660"
 
 
+def test_an_instance_has_all_for_itself() -> None:
+    service, sockets = "pysaslauthd@.service", "pysaslauthd@.socket"
+    run_dir = Path("/run") / only(service, "RuntimeDirectory")
+    assert "%i" in run_dir.name
+    program, *words = only(service, "ExecStart").split()
+    assert (program, words[1:]) == ("pysaslauthd", [f"--run-dir={run_dir}", "$OPTIONS"])
+    assert only(service, "ExecReload") == f"pysaslauthctl reload --run-dir={run_dir}"
+    assert Path(only(sockets, "ListenStream")) == DaemonOptions(run_dir=run_dir).mux_path
+    assert only(sockets, "ExecStartPost") == f"chgrp {only(service, 'Group')} {run_dir}"
+    assert only(service, "LoadCredential") == f"{DaemonOptions().config.name}:/etc/pysaslauthd/%i.conf"
+    assert only(service, "EnvironmentFile") == "-/etc/default/pysaslauthd-%i"
+    for key in ("FileDescriptorName", "SocketUser", "SocketGroup", "SocketMode", "DirectoryMode", "Backlog"):
+        assert only(sockets, key) == only("pysaslauthd.socket", key)
+
+
+def test_an_instance_is_kept_as_short_as_the_service() -> None:
+    own = {
+        "Conflicts", "Description", "Environment", "EnvironmentFile", "ExecReload", "ExecStart", "LoadCredential",
+        "RuntimeDirectory", "SyslogIdentifier", "Also",
+    }  # fmt: skip
+    one, each = settings("pysaslauthd.service"), settings("pysaslauthd@.service")
+    assert [pair for pair in each if pair[0] not in own] == [pair for pair in one if pair[0] not in own]
+    assert only("pysaslauthd@.service", "SyslogIdentifier") == "saslauthd"
+
+
+def test_the_password_comes_as_the_credential_that_the_page_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop_in = "pysaslauthd.service.d/bind-password.conf"
+    name, _, path = only(drop_in, "LoadCredential").partition(":")
+    page = (UNITS.parent / "docs/how-to/systemd.md").read_text()
+    (line,) = re.findall("^(ldap_password_file: .*)$", page, re.MULTILINE)
+    assert f"#   {line}\n" in (UNITS / drop_in).read_text()
+    assert f"`{path}`" in page
+    # What systemd does with it.
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / name).touch(0o600)
+    (tmp_path / name).write_text("the password\n")
+    (tmp_path / "saslauthd.conf").write_text(f"{line}\nldap_bind_dn: cn=userretriever,dc=hoge,dc=cxm\n")
+    assert config.load(str(tmp_path / "saslauthd.conf")).settings.password == b"the password"
+
+
+def test_a_drop_in_brings_a_socket_that_is_there() -> None:
+    drop_in = dict(settings("pysaslauthd.service.d/postfix-chroot.conf"))
+    assert drop_in == dict.fromkeys(("Wants", "After"), "pysaslauthd-chroot.socket")
+    assert (UNITS / drop_in["Wants"]).exists()
+
+
 def test_every_socket_is_known_here_and_on_postfixs_page() -> None:
     page = (UNITS.parent / "docs/how-to/postfix.md").read_text()
-    extra = {path.name for path in UNITS.glob("*.socket")} - {"pysaslauthd.socket"}
+    extra = {path.name for path in UNITS.glob("*.socket")} - {"pysaslauthd.socket", "pysaslauthd@.socket"}
     assert extra == {"pysaslauthd-dovecot.socket", "pysaslauthd-chroot.socket"}
     assert all(f"`{unit}`" in page for unit in extra)
 
