@@ -1,6 +1,7 @@
 """One connection to one LDAP server: many searches in flight, or one bind at a time.
 
-Requests of one turn of the event loop leave in one write after the first; an answer resumes the flow that
+A request leaves at once where none is in flight, and otherwise in one write with all of the same turn of the event
+loop: a write costs as much as everything else about a search. An answer resumes the flow that
 waits for it on the spot (:mod:`pysaslauthd.flow`). Every request has the same time-out, so that the oldest
 is always the next to expire and one timer serves them all.
 """
@@ -118,12 +119,13 @@ class LdapConnection(asyncio.BufferedProtocol):
         return operation.reply
 
     def _write(self, octets: bytes) -> None:
-        if self._flushing:
-            self._out.append(octets)
-        else:
+        if len(self._pending) == 1 and not self._out:
+            self._transport.write(octets)
+            return
+        self._out.append(octets)
+        if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-            self._transport.write(octets)
 
     def _flush(self) -> None:
         self._flushing = False
