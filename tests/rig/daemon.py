@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import pysaslauthd
 from rig.mux import MuxServer
 from rig.programs import Program, folder
 from rig.saslauthd import conf_text
@@ -16,11 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 """The clone."""
 
 ENVIRONMENT = {
-    "PYTHONPATH": str(ROOT),
+    "PYTHONPATH": str(Path(pysaslauthd.__file__).parents[1]),
     # pyasn1 >= 0.6.1 warns of its own old names when ldap3 imports them; otherwise a warning is an error
     "PYTHONWARNINGS": "error,ignore:tagMap is deprecated,ignore:typeMap is deprecated",
 }
-"""For a process that runs the package from the clone."""
+"""For a process that runs the very package that is tested, be it the clone's or an installed one."""
 
 
 class Daemon(MuxServer):
@@ -53,7 +54,7 @@ class Daemon(MuxServer):
             program = Program(
                 [*command, *(flag.replace("{folder}", str(path)) for flag in flags)],
                 log=path / "log",
-                ready=lambda: ": serving " in program.said,
+                ready=lambda: any(said in program.said for said in (": serving ", ':"serving ')),
                 env=ENVIRONMENT,
             )
             program.start()

@@ -40,6 +40,9 @@ PACKAGES = {
     "svnadmin": "subversion",
     "svnserve": "subversion",
     "cyrmaster": "cyrus-imapd",
+    "fail2ban-client": "fail2ban",
+    "fail2ban-regex": "fail2ban",
+    "promtool": "prometheus",
 }
 """Program to the Debian package that brings it."""
 
