@@ -32,7 +32,7 @@ def volley(mux: Path, count: int, *, people: int = 20, wrong_every: int = 0, pat
 
     async def together() -> list[Login]:
         logins = (
-            _login(mux, f"u{number % people}", right=not wrong_every or number % wrong_every != 0)
+            login(mux, f"u{number % people}", right=not wrong_every or number % wrong_every != 0)
             for number in range(count)
         )
         async with asyncio.timeout(patience):
@@ -41,7 +41,8 @@ def volley(mux: Path, count: int, *, people: int = 20, wrong_every: int = 0, pat
     return asyncio.run(together())
 
 
-async def _login(mux: Path, user: str, *, right: bool) -> Login:
+async def login(mux: Path, user: str, *, right: bool) -> Login:
+    """Log in once."""
     began = time.monotonic()
     reader, writer = await asyncio.open_unix_connection(mux)
     try:
