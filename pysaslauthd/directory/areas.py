@@ -13,15 +13,13 @@ _AFTER_FIRST_COMMA = re.compile(r"(?:[^,\\]|\\.)*,(.*)", re.DOTALL)
 
 
 class Area(NamedTuple):
-    """A subtree, or with ``whole`` off its topmost entry alone."""
+    """A subtree."""
 
     base: str
-    whole: bool = True
 
     def holds(self, name: bytes) -> bool:
         """Whether the entry of this name lies in it."""
-        base = name_of(self.base.encode())
-        return within(name, base) if self.whole else name == base
+        return within(name, name_of(self.base.encode()))
 
 
 def areas_of(settings: LdapSettings) -> tuple[Area, ...]:
@@ -33,16 +31,21 @@ def areas_of(settings: LdapSettings) -> tuple[Area, ...]:
     found = [users]
     if settings.checks_group:
         by_search = settings.group_match_method == "filter"
-        group = _constant(settings.group_search_base if by_search else settings.group_dn)
+        # With its parent's subtree, as OpenLDAP's syncprov loses sight of a base that is renamed and comes back.
+        group = _constant(settings.group_search_base) if by_search else _constant(f"%D,{_parent(settings.group_dn)}")
         if not group.base:
             return ()
-        found.append(group if by_search or Template.parse(settings.group_dn).tokens else group._replace(whole=False))
-    kept = [
-        each
-        for each in found
-        if not any(other is not each and other.whole and other.holds(name_of(each.base.encode())) for other in found)
-    ]
-    return tuple(kept or found[:1])
+        if users.holds(name_of(group.base.encode())):
+            return (users,)
+        if group.holds(name_of(users.base.encode())):
+            return (group,)
+        found.append(group)
+    return tuple(found)
+
+
+def _parent(dn: str) -> str:
+    after = _AFTER_FIRST_COMMA.fullmatch(dn)
+    return after[1].strip() if after else ""
 
 
 def _constant(text: str) -> Area:
@@ -51,5 +54,4 @@ def _constant(text: str) -> Area:
     last = template.literals[-1]
     if not template.tokens:
         return Area(last)
-    after = _AFTER_FIRST_COMMA.fullmatch(last)
-    return Area(after[1].strip() if after else "")
+    return Area(_parent(last))

@@ -22,6 +22,7 @@ class LdifWatch:
         self._cache = cache
         self._since = time.monotonic()
         self._changes = 0
+        directory.on_change(self._changed)
 
     def states(self) -> list[WatchState]:
         """How it is."""
@@ -34,7 +35,6 @@ class LdifWatch:
     def start(self) -> None:
         """Begin."""
         self._cache.watched()
-        self._directory.on_change(self._changed)
 
     async def stop(self) -> None:
         """Nothing is to be closed: the directory ends by itself."""

@@ -149,7 +149,7 @@ class WatchConnection(LdapConnection):
         template = request.search_template(
             [area.base],
             ["(objectClass=*)"],
-            scope="sub" if area.whole else "base",
+            scope="sub",
             attributes=dialect.attributes(),
             controls=[dialect.control()],
         )

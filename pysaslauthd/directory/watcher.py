@@ -118,15 +118,16 @@ class Watcher:
         connection = WatchConnection(self._server, self._connector.timeout, on_lost, self._take)
         await self._connector.open(connection, as_service=True)
         try:
-            for dialect in await self._begin(connection):
-                async with asyncio.timeout(REFRESH_SECONDS):
-                    await _first(dialect.begun, lost)
+            dialects = await self._begin(connection)
+            late = self._loop.time() + REFRESH_SECONDS
             while not lost.is_set():
                 await self._search(connection, "")
-                self._turn(watching=not lost.is_set())
-                await _first(lost, within=self._pause)
-        except TimeoutError:
-            raise DirectoryDown(f"{self._server.text}: no changes told within {REFRESH_SECONDS:g} s") from None
+                waiting = [dialect.begun for dialect in dialects if not dialect.begun.is_set()]
+                if not waiting and not lost.is_set():
+                    self._turn(watching=True)
+                elif self._loop.time() > late:
+                    raise DirectoryDown(f"{self._server.text}: no changes told within {REFRESH_SECONDS:g} s")
+                await _first(lost, *waiting[:1], within=self._pause)
         finally:
             connection.close()
         raise DirectoryDown(connection.why)
@@ -167,7 +168,7 @@ class Watcher:
         """
         text, persistent = self._server.text, isinstance(dialect, PersistentSearch)
         topmost = await self._search(connection, area.base)
-        anybody = await self._search(connection, area.base, ["entryUUID"], whole=area.whole)
+        anybody = await self._search(connection, area.base, ["entryUUID"], below=True)
         if anybody.result.code == SUCCESS and not anybody.entries:
             raise DirectoryError(
                 f"{text}: nothing below {area.base} can be seen by (objectClass=*), so no change is told"
@@ -186,13 +187,13 @@ class Watcher:
             logger.warning("watch of %s: %s", text, warning)
 
     async def _search(
-        self, connection: WatchConnection, base: str, attributes: Sequence[str] = (), *, whole: bool = False
+        self, connection: WatchConnection, base: str, attributes: Sequence[str] = (), *, below: bool = False
     ) -> Answer:
-        """Search for an entry, or for any one of a subtree.
+        """Search for an entry, or for any one of the subtree below it.
 
         :raises DirectoryError: there was no answer.
         """
-        scope, most = ("sub", 1) if whole else ("base", 0)
+        scope, most = ("sub", 1) if below else ("base", 0)
         template = request.search_template(
             [base], ["(objectClass=*)"], scope=scope, attributes=attributes, size_limit=most
         )
