@@ -53,7 +53,12 @@ class LdapSettings:
     ``group_search_base`` is filled in.
     """
 
-    servers: tuple[ServerUri, ...] = key(SERVERS, "ldap://localhost/", "The servers to ask, the preferred one first.")
+    servers: tuple[ServerUri, ...] = key(
+        SERVERS,
+        "ldap://localhost/",
+        "The servers to ask, the preferred one first; a DN without a host, as in ldap:///dc=hoge,dc=cxm, stands for the"
+        " servers that DNS names for its domain.",
+    )
     auth_method: AuthMethod = key(
         choice(*AuthMethod),
         "bind",
@@ -107,9 +112,18 @@ class LdapSettings:
     time_limit: int = key(
         integer(0, _MAX_INT), "5", "How long the server may work on a search; 0 sets no limit.", unit="seconds"
     )
-    timeout: float = key(seconds(0.01, _DAY), "5", "How long to wait for an answer of the server.", unit="seconds")
+    timeout: float = key(
+        seconds(0.01, _DAY),
+        "5",
+        "How long to wait for an answer of the server at most; less where login_deadline would leave no time to ask the"
+        " next one.",
+        unit="seconds",
+    )
     connect_timeout: float = key(
-        seconds(0.01, _DAY), "2", "How long to wait for a connection to the server, TLS included.", unit="seconds"
+        seconds(0.01, _DAY),
+        "2",
+        "How long to wait for a connection to the server at most, TLS included; less as for ldap_timeout.",
+        unit="seconds",
     )
     referrals: bool = key(SWITCH, "no", "Whether to follow referrals to other servers.")
     restart: bool = key(SWITCH, "yes", "Whether a request is asked once more when its connection is lost.")

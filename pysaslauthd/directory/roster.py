@@ -75,16 +75,18 @@ class Roster:
         return any(server.up for server in self.servers)
 
     def in_order(self) -> list[Server]:
-        """The servers as they are to be asked: those known to be down last, when nothing else is left."""
+        """The servers as they are to be asked: those that are late after the others, those known to be down last."""
         servers = self.servers
-        if servers and servers[0].up:
-            return servers if len(servers) == 1 else [*servers]
+        if len(servers) == 1 and servers[0].up:
+            return servers
+        if servers and servers[0].up and not servers[0].late:
+            return [*servers]
         if servers and all(server.up is False for server in servers):
             for server in servers:  # tried beside each other, so that all together take one time-out
                 server.connect()
             for domain in self._domains:
                 self._look_up(domain)
-        return sorted(servers, key=lambda server: server.up is False)
+        return sorted(servers, key=lambda server: (server.up is False, server.late))
 
     async def known(self) -> None:
         """Wait until DNS has told of a server. A flow.
@@ -160,7 +162,7 @@ class Roster:
                 logger.error("internal error: %s while looking up %s", type(error).__name__, domain.lookup.name)
             elif not domain.error:
                 domain.error = str(error)
-                logger.warning("%s; the servers known so far stay", error)
+                logger.warning("%s%s", error, "; the servers known so far stay" if domain.servers else "")
         self._tell()
 
     def _take(self, domain: _Domain, records: Records) -> None:

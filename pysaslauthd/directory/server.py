@@ -34,12 +34,14 @@ SHORTEST_LIFE = 1.0
 class Server:
     """A server and the connections to it. All methods are called on the event loop.
 
-    ``up`` is None until the first attempt, then whether the last one succeeded.
+    ``up`` is None until the first attempt, then whether the last one succeeded. ``late`` is whether it has let a
+    request wait for too long since it was last looked after, although it is not hung: another server will do better.
     """
 
     def __init__(self, uri: ServerUri, connector: Connector, binders: int) -> None:
         self.uri = uri
         self.up: bool | None = None
+        self.late = False
         self._connector = connector
         self._pulse = Pulse()
         self._binders_kept = binders or IDLE_BINDERS
@@ -168,6 +170,7 @@ class Server:
             return
         if self._searchers and not hung:
             if isinstance(error, DirectoryTimeout | ConnectionLost):
+                self.late = self.late or isinstance(error, DirectoryTimeout)
                 self._distrust()
             return
         if self.up is not False:
@@ -223,6 +226,7 @@ class Server:
         for longest is probed, and is then the next to be used.
         """
         self._wanted = wanted
+        self.late = False
         if not wanted:
             for connection in [*self._searchers, *self._binders]:
                 if not connection.pending:

@@ -57,7 +57,7 @@ class Lookup:
             resolver = self._resolver or Resolver()
             answer = await resolver.resolve(self.name, "SRV", lifetime=seconds, search=False)
         except (DNSException, OSError) as error:
-            raise DirectoryDown(f"{self.uri.text}: DNS, {self.name}: {' '.join(str(error).split())}") from error
+            raise DirectoryDown(f"{self.uri.text}: DNS, {self.name}: {_text(error)}") from error
         rrset = answer.rrset
         found: list[Any] = [] if rrset is None else rrset.processing_order()
         # A root for a target says that the domain has no such service.
@@ -69,3 +69,7 @@ class Lookup:
 
     def _server(self, host: str, port: int) -> ServerUri:
         return ServerUri(self.uri.scheme, host, port, "", f"{self.uri.scheme}://{host}:{port}")
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

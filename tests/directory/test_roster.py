@@ -283,6 +283,26 @@ def test_once_the_preferred_server_is_back_idle_connections_to_the_other_are_clo
         run(test())
 
 
+def test_a_server_that_is_late_is_passed_over_until_it_is_looked_after_again() -> None:
+    async def test() -> None:
+        async with asking(first, second, seconds=TIMEOUT) as directory:
+            assert await search(directory) == FOUND
+            first.fault("search", faults.silent)
+            slow = asyncio.create_task(search(directory))
+            await asyncio.to_thread(first.wait_for, "search", 2)
+            assert await search(directory) == FOUND  # so that the first is not taken for hung
+            assert await slow == FOUND
+            asked = len(first.requests)
+            assert await search(directory) == FOUND
+            assert (await bind(directory)).server == second.uri
+            assert len(first.requests) <= asked + 1  # what was given up is abandoned
+            directory._roster.tend()
+            assert (await bind(directory)).server == first.uri
+
+    with FakeLdap() as first, FakeLdap() as second:
+        run(test())
+
+
 def test_it_tends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TEND_SECONDS", 0.01)
 
