@@ -6,14 +6,13 @@ import os
 import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from pysaslauthd import privileges
 from pysaslauthd.errors import ConfigError
+from rig.daemon import ENVIRONMENT
 
-ROOT = Path(__file__).parents[1]
 BEGIN = """
 import ctypes, logging, os, pwd, resource, sys, threading
 from pathlib import Path
@@ -36,7 +35,7 @@ def run(script: str) -> list[str]:
     """What a process prints that does this."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN + script],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": ENVIRONMENT["PYTHONPATH"], "PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
         timeout=30,

@@ -17,8 +17,8 @@ from pysaslauthd import __version__
 from pysaslauthd.cli import daemon
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
+from rig.daemon import ENVIRONMENT
 
-ROOT = Path(__file__).parents[2]
 CONFIG = "ldap_servers: ldap://127.0.0.1:1/\nldap_search_base: ou=People,dc=hoge,dc=cxm\nldap_filter: (uid=%u)\n"
 
 STAND_IN = """
@@ -70,7 +70,7 @@ class Site:
     def environ(self, **more: str) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": ENVIRONMENT["PYTHONPATH"],
             "PYTHONWARNINGS": "error",
             "SYSLOG": self.syslog.getsockname(),
             **more,
@@ -367,6 +367,11 @@ def test_in_the_foreground_and_under_systemd_it_stays_and_logs_to_standard_error
 
 def test_python_m_pysaslauthd_is_the_daemon() -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "pysaslauthd", "-v"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-m", "pysaslauthd", "-v"],
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
     )
     assert told.stderr.startswith(f"pysaslauthd {__version__}\n")

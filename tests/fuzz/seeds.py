@@ -6,14 +6,15 @@ from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
+import pysaslauthd
 from pysaslauthd.config import KEYS
 from rig import ldap_messages as messages
 from rig import people
-from rig.daemon import ROOT
 
 FOUND = Path(__file__).parent / "found"
 """A folder for each target, with the inputs that once broke it."""
 
+_DEMO = Path(pysaslauthd.__file__).parent / "demo"
 _ID = 0x01020304
 _PLAIN = b64encode(b"\0penguin@hoge.cxm\0penguin-pass")
 
@@ -64,12 +65,12 @@ def _ldap() -> Iterable[bytes]:
 
 def _ldif() -> Iterable[bytes]:
     yield people.tree(2).encode()
-    yield (ROOT / "pysaslauthd/demo/people.ldif").read_bytes()
+    yield (_DEMO / "people.ldif").read_bytes()
     yield b"version: 1\n\n# a comment\n that goes on\r\ndn:: dWlkPXg=\r\ncn;lang-de:  x\n  y\nmail:\n"
 
 
 def _config() -> Iterable[bytes]:
-    yield (ROOT / "pysaslauthd/demo/saslauthd.conf").read_bytes()
+    yield (_DEMO / "saslauthd.conf").read_bytes()
     yield b"".join(b"%b: %b\n" % (name.encode(), str(key.default or "x").encode()) for name, key in KEYS.items())
     yield b"ldap_servers: ldaps://[::1]:636/ ldapi://%2Frun%2Fx, ldap://a.hoge.cxm/dc=hoge,dc=cxm\nldap_start_tls: no\n"
     yield b"ldap_search_base: uid=%U,ou=%d,%1%2%9%s%r%R%%\nldap_filter: (&(a=b)(|(mail=%U@%d)(!(c=*))))\n"
