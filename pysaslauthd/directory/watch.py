@@ -179,7 +179,7 @@ class Watch:
                 errors,
                 self._grace,
             )
-        if not self._never and all(watcher.cannot_tell for watcher in unwatched):
+        if not self._never and unwatched and all(watcher.cannot_tell for watcher in unwatched):
             self._never = True
             if self._cache.unwatchable():
                 logger.warning("cached logins: as that is so, they are checked behind the scenes (cache_revalidate)")

@@ -167,12 +167,19 @@ def result(
     return _message(message_id, _element(_RESPONSES[operation], *parts), controls)
 
 
-def entry(message_id: int, dn: str, attributes: Mapping[str, Sequence[bytes]]) -> bytes:
+def entry(
+    message_id: int, dn: str, attributes: Mapping[str, Sequence[bytes]], controls: Mapping[str, bytes] | None = None
+) -> bytes:
     """A search result entry."""
     listed = [
         _element(0x30, _string(name), _element(0x31, *map(_string, values))) for name, values in attributes.items()
     ]
-    return _message(message_id, _element(0x64, _string(dn), _element(0x30, *listed)))
+    return _message(message_id, _element(0x64, _string(dn), _element(0x30, *listed)), controls)
+
+
+def intermediate(message_id: int, name: str, value: bytes) -> bytes:
+    """An intermediate response."""
+    return _message(message_id, _element(0x79, _string(name, 0x80), _string(value, 0x81)))
 
 
 def reference(message_id: int, *uris: str) -> bytes:

@@ -83,7 +83,7 @@ class Table:
         code = 0
         for dn, held in self.entries.items():
             above = dn.lower().removesuffix(base)
-            in_scope = (above == "", above.count(",") == 1 and above.endswith(","), dn.lower().endswith(base))
+            in_scope = (dn.lower() == base, above.count(",") == 1 and above.endswith(","), dn.lower().endswith(base))
             if not in_scope[body["scope"]] or not messages.matches(body["filter"], held):
                 continue
             if body["sizeLimit"] and len(parts) - len(self.references) == body["sizeLimit"]:
