@@ -135,7 +135,7 @@ class Watch:
 
     async def _look_for_servers(self) -> None:
         """Watch the servers that there are now."""
-        self._up = {state.server: state.up for state in self._servers()}
+        self._up = self._states()
         for server in self._watchers.keys() - self._up.keys():
             await self._watchers.pop(server).stop()
         for server in self._up.keys() - self._watchers.keys():
@@ -143,11 +143,15 @@ class Watch:
             self._watchers[server] = watcher
             watcher.start()
 
+    def _states(self) -> dict[str, bool | None]:
+        """The servers known now, and whether each is up. A domain that DNS has not told of is none."""
+        return {state.server: state.up for state in self._servers() if not server_of(state.server).domain}
+
     def _turned(self, server: str) -> None:
         """The watch over a server has begun, or is lost."""
         if self._stopping:
             return
-        self._up = {state.server: state.up for state in self._servers()}
+        self._up = self._states()
         before = self.covered
         self._settle()
         # Others cover its changes from now on. But what it has said itself may have changed there unseen.
@@ -158,7 +162,10 @@ class Watch:
         """See whether all servers are watched that answer logins, and tell the cache."""
         watchers = self._watchers
         unwatched = [server for server, watcher in watchers.items() if not watcher.watching]
-        covered = len(unwatched) < len(watchers) and not any(self._up.get(server) for server in unwatched)
+        # One that has not been tried may be up before its state says so.
+        covered = len(unwatched) < len(watchers) and not any(
+            self._up.get(server) or not watchers[server].error for server in unwatched
+        )
         if covered and not self.covered:
             self._cache.watched()
             logger.info("cached logins: every change of the directory is told")

@@ -337,3 +337,38 @@ EFFECTIVE = [
 @pytest.mark.parametrize(("lines", "key", "value"), EFFECTIVE)
 def test_a_key_with_effect_is_not_told(lines: str, key: str, value: str) -> None:
     assert parse(BASE, lines, f"{key}: {value}").warnings == ()
+
+
+# Changes
+
+
+def test_with_a_watch_a_fastbind_needs_the_service_account() -> None:
+    assert parse(USER_DN, FASTBIND, ACCOUNT, "ldap_watch: yes").warnings == ()
+    assert any("ldap_bind_dn: no effect" in each for each in parse(USER_DN, FASTBIND, ACCOUNT).warnings)
+
+
+def test_a_watch_needs_version_3() -> None:
+    settings, _, warnings, *_ = parse(BASE, "ldap_version: 2", "ldap_watch: yes")
+    assert settings.version == 3
+    assert "f:2: ldap_version: taken as 3, which SASL, StartTLS and ldap_watch need" in warnings
+
+
+@pytest.mark.parametrize(
+    ("line", "key"), [("ldap_referrals: yes", "ldap_referrals"), ("ldap_deref: find", "ldap_deref")]
+)
+def test_where_a_watch_cannot_tell_of_all_that_is_said(line: str, key: str) -> None:
+    (warning,) = parse(BASE, "ldap_watch: yes", line).warnings
+    assert warning.startswith(f"f:2: ldap_watch: with {key}, who is found may be changed where nobody watches")
+
+
+def test_a_grace_without_a_watch_has_no_effect() -> None:
+    assert parse(BASE, "ldap_watch_grace: 5").warnings == ("f:2: ldap_watch_grace: no effect: ldap_watch is off",)
+    assert parse("ldap_servers: ldif:///p.ldif", BASE, "ldap_watch: yes", "ldap_watch_grace: 5").warnings == (
+        "f:4: ldap_watch_grace: no effect: an LDIF file is never out of sight",
+    )
+
+
+def test_the_search_base_of_a_fastbind_by_sasl_is_what_is_watched() -> None:
+    sasl = ("ldap_use_sasl: yes", "ldap_mech: PLAIN", BASE)
+    assert any("ldap_search_base: no effect" in each for each in parse(*sasl).warnings)
+    assert not any("ldap_search_base" in each for each in parse(*sasl, "ldap_watch: yes").warnings)
