@@ -8,6 +8,7 @@ import pytest
 from pysaslauthd import config
 from pysaslauthd.config.realms import MAX_FILES
 from pysaslauthd.errors import ConfigError
+from rig.docs import snippet, snippets
 
 MAIN = """\
 realm_config: {folder}/realms.d
@@ -216,3 +217,20 @@ def test_settings_with_the_same_connections_are_told_from_others(tmp_path: Path)
     loaded = load(tmp_path, same=same, other="ldap_timeout: 1", account="ldap_password: other")
     assert loaded.realms[b"same"].settings.connections == loaded.settings.connections
     assert len({settings.connections for _, settings in loaded.parts()}) == 3
+
+
+def test_what_the_page_shows_can_be_used(tmp_path: Path) -> None:
+    page, folder, secret = "how-to/realms.md", tmp_path / "realms.d", tmp_path / "fuga.cxm.password"
+    folder.mkdir()
+    write(secret, "fuga-password\n")
+    main = snippet(page, "saslauthd.conf", {"/etc/pysaslauthd/realms.d": folder})
+    realm = snippet(page, "fuga.cxm.conf", {"/etc/pysaslauthd/fuga.cxm.password": secret})
+    write(tmp_path / "saslauthd.conf", main)
+    write(folder / "fuga.cxm.conf", realm)
+    loaded = config.load(str(tmp_path / "saslauthd.conf"))
+    assert loaded.warnings == ()
+    settings = loaded.of(b"fuga.cxm")
+    assert settings is not None
+    assert (settings.servers[0].host, settings.auth_method) == ("ldap.fuga.cxm", "bind")
+    assert settings.password == b"fuga-password"
+    assert snippets(page) == {"saslauthd.conf", "fuga.cxm.conf", "permissions"}
