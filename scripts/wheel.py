@@ -15,5 +15,5 @@ class ManualPages(BuildHookInterface[Any]):
         """Add the pages to the files of the wheel; hatchling calls it."""
         if version == "editable":
             return
-        for page in Path(self.root, "docs/_build/man").glob("man?/*"):
+        for page in sorted(Path(self.root, "docs/_build/man").glob("man?/*")):
             build_data["shared_data"][str(page)] = f"share/man/{page.parent.name}/{page.name}"

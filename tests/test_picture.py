@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import runpy
 from xml.etree import ElementTree
 
-from test_house import PACKAGE, ROOT
+from test_house import ROOT
+
+from pysaslauthd.cli import demo
 
 DRAWN = runpy.run_path(str(ROOT / "docs" / "picture.py"))
 
@@ -26,7 +29,7 @@ def test_a_terminal_is_drawn_with_its_text_and_styles() -> None:
 
 def test_the_picture_is_of_the_demo_as_it_is() -> None:
     shown = texts((ROOT / "docs" / "demo.svg").read_text())
-    code = (ROOT / PACKAGE / "cli" / "demo.py").read_text()
+    code = inspect.getsource(demo)
     titles = re.findall(r'^        f?"([A-Z][^"{]*)[^"]*": \[$', code, re.MULTILINE)
     titles += re.findall(r'^ +title = f?"([^"{]*)', code, re.MULTILINE)
     assert len(titles) == 6
