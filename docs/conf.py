@@ -20,6 +20,7 @@ myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 nitpicky = True
+smartquotes = False  # "--json" is an option, not a dash
 
 html_theme = "furo"
 html_title = f"pysaslauthd {release}"
