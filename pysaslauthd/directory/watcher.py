@@ -72,7 +72,7 @@ class Watcher:
         self._turned = turned
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
-        self._warned = False
+        self._warned: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -144,8 +144,11 @@ class Watcher:
             watches = [(Area(base), PersistentSearch()) for base in wide]
         elif change.SYNC_REQUEST in offered:
             for area in self._areas:
-                told = _only(await self._search(connection, _context(area, contexts), ["contextCSN"]))
+                context = _context(area, contexts)
+                told = _only(await self._search(connection, context, ["contextCSN"]))
                 numbers = told.get("contextcsn", [])
+                if not numbers:
+                    self._warn(f"it begins with everybody; let the service account read contextCSN of {context}")
                 cookie = b"rid=000,csn=" + b";".join(numbers) if numbers else b""
                 watches.append((area, Synchronisation(area, cookie)))
         else:
@@ -173,18 +176,20 @@ class Watcher:
             raise DirectoryError(
                 f"{text}: nothing below {area.base} can be seen by (objectClass=*), so no change is told"
             )
-        warning = ""
         if persistent and not topmost.entries:
-            warning = (
+            self._warn(
                 f"an entry that is moved, or gets another objectClass, may leave the service account's sight unseen;"
                 f' to {area.base} add aci: (targetattr="objectClass")(version 3.0; acl "saslauthd watch";'
                 f' allow (read,search) userdn="ldap:///{self._connector.settings.bind_dn or "anyone"}";)'
             )
         elif not persistent and anybody.entries and "entryuuid" not in anybody.entries[0][1]:
-            warning = "who is renamed is not told; let the service account read entryUUID"
-        if warning and not self._warned:
-            self._warned = True
-            logger.warning("watch of %s: %s", text, warning)
+            self._warn("who is renamed is not told; let the service account read entryUUID")
+
+    def _warn(self, text: str) -> None:
+        """Say it once, however often the watch begins."""
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning("watch of %s: %s", self._server.text, text)
 
     async def _search(
         self, connection: WatchConnection, base: str, attributes: Sequence[str] = (), *, below: bool = False

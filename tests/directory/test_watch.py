@@ -172,6 +172,26 @@ def test_a_synchronisation_begins_with_what_the_server_has_and_is_trusted_once_t
     asyncio.run(main())
 
 
+def test_what_the_service_account_ought_to_see_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        for kind, told in ((change.PERSISTENT_SEARCH, 3), (change.SYNC_REQUEST, 4)):
+            entries = tree(kind)
+            entries[people.SUFFIX] = {"dc": [b"hoge"]}  # not seen by (objectClass=*)
+            with FakeLdap(entries) as server:
+                for _ in range(2):
+                    keep_open(server, told)
+                async with watching(server) as rig:
+                    await asyncio.to_thread(server.wait_for, "search", told + 1)
+                    server.drop()
+                    await asyncio.to_thread(server.wait_for, "search", 2 * told + 2)
+                    assert rig.watch.states()[0].server == server.uri
+
+    asyncio.run(main())
+    assert caplog.text.count('to dc=hoge,dc=cxm add aci: (targetattr="objectClass")') == 1
+    assert caplog.text.count("let the service account read contextCSN of dc=hoge,dc=cxm") == 1
+    assert caplog.text.count("let the service account read entryUUID") == 1
+
+
 def test_a_lost_connection_is_told_at_once_and_made_again(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
