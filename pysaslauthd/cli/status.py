@@ -51,7 +51,15 @@ def _say(text: str) -> None:
 def _shown(status: Mapping[str, Any], *, as_json: bool) -> str:
     if as_json:
         return json.dumps(status)
-    parts = [_daemon(status), _logins(status), _cache(status), _directory(status), _doors(status), _delayed(status)]
+    parts = [
+        _daemon(status),
+        _logins(status),
+        _cache(status),
+        _directory(status),
+        _watch(status),
+        _doors(status),
+        _delayed(status),
+    ]
     return "\n".join(line for part in parts for line in part)
 
 
@@ -106,6 +114,24 @@ def _directory(status: Mapping[str, Any]) -> Iterator[str]:
         if server["error"]:
             yield _line("", f"{'' if server['up'] is False else 'earlier':7}  {server['error']}")
         label = ""
+
+
+def _watch(status: Mapping[str, Any]) -> Iterator[str]:
+    label = "watch"
+    for realm in status["watch"]:
+        if not realm["servers"]:
+            yield _line(label, click.style("none   ", fg="red") + f"  {realm['realm']}")
+            label = ""
+        for server in realm["servers"]:
+            mark, colour = ("told", "green") if server["watching"] else ("untold", "red")
+            name = f"{realm['realm']} {server['server']}".lstrip()
+            text = f"{click.style(f'{mark:7}', fg=colour)}  {name}  for {span(server['seconds'])}"
+            if server["watching"]:
+                text += f", by {server['how']}, changes {server['changes']:,}"
+            yield _line(label, text)
+            if server["error"]:
+                yield _line("", f"{'':7}  {server['error']}")
+            label = ""
 
 
 def _doors(status: Mapping[str, Any]) -> Iterator[str]:

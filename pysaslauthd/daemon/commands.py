@@ -16,6 +16,7 @@ from pysaslauthd.daemon.doors import Doors
 from pysaslauthd.daemon.generation import Current, Generation
 from pysaslauthd.daemon.reload import Reloader
 from pysaslauthd.directory.interface import ServerState
+from pysaslauthd.directory.watch import RealmWatch
 from pysaslauthd.errors import CommandError, PysaslauthdError
 from pysaslauthd.log import LEVELS, escape, level, set_level
 from pysaslauthd.metrics import Metrics
@@ -146,6 +147,7 @@ class Commands:
             },
             "cache": _cache(generation, metrics),
             "directory": [_server(state) for state in generation.directories.states()],
+            "watch": [_watch(state) for state in generation.watches.states()],
             "doors": [state._asdict() for state in self._doors.states()],
             "delayed": _delayed(generation),
             "log_level": level(),
@@ -174,6 +176,13 @@ def _server(state: ServerState) -> Mapping[str, Any]:
         "seconds": round(state.seconds, 3),
         "error": printable(state.error),
     }
+
+
+def _watch(state: RealmWatch) -> Mapping[str, Any]:
+    servers = [
+        {**each._asdict(), "seconds": round(each.seconds, 3), "error": printable(each.error)} for each in state.servers
+    ]
+    return {**state._asdict(), "servers": servers}
 
 
 def _why_not(state: ServerState) -> str:

@@ -47,6 +47,7 @@ def scrape_server(endpoint: Endpoint, metrics: Metrics, current: Current, doors:
             stale=authenticator.stale,
             servers=directories.states(),
             failovers=directories.failovers,
+            watches=generation.watches.states(),
             connections=connections,
             faults=doors.faults(),
             lines_lost=log.lost(),

@@ -5,28 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from typing import NamedTuple, Self
+from typing import Self
 
 from pysaslauthd.cache import Cache
 from pysaslauthd.config import Loaded
 from pysaslauthd.daemon.directories import Directories
 from pysaslauthd.directory.ldif import LdifDirectory
 from pysaslauthd.directory.ldif_watch import LdifWatch
-from pysaslauthd.directory.watch import Watch, WatchState
+from pysaslauthd.directory.watch import RealmWatch, Watch
 from pysaslauthd.freshness import Coverage
 
 logger = logging.getLogger(__name__)
-
-
-class RealmWatch(NamedTuple):
-    """How the watch over a realm's directory is; ``realm`` is empty for the main file's.
-
-    ``covered`` is whether every change is told now, so that cached logins last for their lifetime.
-    """
-
-    realm: str
-    covered: bool
-    servers: list[WatchState]
 
 
 class Watches:

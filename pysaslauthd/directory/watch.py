@@ -65,6 +65,17 @@ class WatchState(NamedTuple):
     losses: int = 0
 
 
+class RealmWatch(NamedTuple):
+    """How the watch over a realm's directory is; ``realm`` is empty for the main file's.
+
+    ``covered`` is whether every change is told now, so that cached logins last for their lifetime.
+    """
+
+    realm: str
+    covered: bool
+    servers: list[WatchState]
+
+
 class Watch:
     """The watch.
 

@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from pysaslauthd.directory.interface import ServerState
+from pysaslauthd.directory.watch import RealmWatch
 from pysaslauthd.metrics import BOUNDS, Fault, Histogram, Metrics
 from pysaslauthd.model import Door
 
@@ -48,6 +49,7 @@ class Readings(NamedTuple):
     """Logins accepted past a cache entry's lifetime."""
     servers: Sequence[ServerState]
     failovers: int
+    watches: Sequence[RealmWatch]
     connections: Mapping[Door, int]
     faults: Mapping[tuple[Door, Fault], int]
     lines_lost: int
@@ -90,6 +92,7 @@ class _Source(Collector):
         yield from _of_logins(self._metrics, readings)
         yield from _of_cache(self._metrics, readings)
         yield from _of_directory(self._metrics, readings)
+        yield from _of_watches(readings)
         yield from _of_doors(readings)
         lost = "Lines of the log that nobody took."
         yield CounterMetricFamily("pysaslauthd_log_lines_lost", lost, readings.lines_lost)
@@ -168,6 +171,26 @@ def _of_directory(metrics: Metrics, readings: Readings) -> Iterator[Metric]:
     yield from (up, failures, connections, in_flight)
     failovers = "Operations asked of another server than the first one of ldap_servers."
     yield CounterMetricFamily("pysaslauthd_directory_failovers", failovers, readings.failovers)
+
+
+def _of_watches(readings: Readings) -> Iterator[Metric]:
+    covered = GaugeMetricFamily(
+        "pysaslauthd_watch_covered",
+        "Whether every change of the directory is told, so that cached logins last for their lifetime.",
+        labels=["realm"],
+    )
+    labels = ["server", "realm"]
+    up = GaugeMetricFamily("pysaslauthd_watch_up", "Whether a server tells of changes.", labels=labels)
+    changes = CounterMetricFamily("pysaslauthd_watch_changes", "Changes that a server told of.", labels=labels)
+    losses = CounterMetricFamily("pysaslauthd_watch_losses", "How often a server ceased to tell.", labels=labels)
+    for watch in readings.watches:
+        realm = [watch.realm] if watch.realm else []
+        covered.add_metric(realm, watch.covered)
+        for state in watch.servers:
+            up.add_metric([state.server, *realm], state.watching)
+            changes.add_metric([state.server, *realm], state.changes)
+            losses.add_metric([state.server, *realm], state.losses)
+    yield from (covered, up, changes, losses)
 
 
 def _of_doors(readings: Readings) -> Iterator[Metric]:

@@ -46,6 +46,33 @@ STATUS: dict[str, Any] = {
             "realm": "",
         },
     ],
+    "watch": [
+        {
+            "realm": "",
+            "covered": False,
+            "servers": [
+                {
+                    "server": "ldap://a/",
+                    "watching": False,
+                    "how": "",
+                    "seconds": 3,
+                    "error": "refused",
+                    "changes": 0,
+                    "losses": 1,
+                },
+                {
+                    "server": "ldap://bb/",
+                    "watching": True,
+                    "how": "persistent search",
+                    "seconds": 60,
+                    "error": "",
+                    "changes": 1234,
+                    "losses": 0,
+                },
+            ],
+        },
+        {"realm": "b.cxm", "covered": False, "servers": []},
+    ],
     "doors": [{"door": "mux", "path": "/run/saslauthd/mux", "open": 1000}],
     "delayed": {
         "now": 3,
@@ -66,6 +93,10 @@ cache          none
 directory      untried  ldap://a/
                up       ldap://bb/  for 1 s, connections 2, requests in flight 1
                earlier  hung
+watch          untold   ldap://a/  for 3 s
+                        refused
+               told     ldap://bb/  for 1 min 0 s, by persistent search, changes 1,234
+               none     b.cxm
 sockets        mux      /run/saslauthd/mux  connections 1,000
 delayed        users: penguin@hoge.cxm, u0@hoge.cxm and 58 more
                addresses: 192.0.2.7

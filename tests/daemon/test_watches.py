@@ -13,8 +13,9 @@ from pysaslauthd.cache import Cache, Origin
 from pysaslauthd.config import Loaded
 from pysaslauthd.daemon.carried import same_answers
 from pysaslauthd.daemon.directories import Directories
-from pysaslauthd.daemon.watches import RealmWatch, Watches
+from pysaslauthd.daemon.watches import Watches
 from pysaslauthd.directory import ldif_file
+from pysaslauthd.directory.watch import RealmWatch
 from rig import people
 
 from .test_carried import loaded

@@ -3,6 +3,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from pysaslauthd.directory.interface import ServerState
+from pysaslauthd.directory.watch import RealmWatch, WatchState
 from pysaslauthd.metrics import Metrics
 from pysaslauthd.model import Outcome, Reason
 from pysaslauthd.server.exposition import KEEP_SECONDS, CacheState, Exposition, Readings
@@ -20,6 +21,12 @@ READINGS = Readings(
         ServerState("ldap://ds3/", up=None, seconds=5.0),
     ],
     failovers=6,
+    watches=[
+        RealmWatch(
+            "", covered=True, servers=[WatchState("ldap://ds1/", True, "persistent search", 5.0, changes=12, losses=3)]
+        ),
+        RealmWatch("b.cxm", covered=False, servers=[WatchState("ldap://ds1/", False, "", 5.0)]),
+    ],
     connections={"mux": 5, "dovecot": 1},
     faults={("mux", "malformed"): 8, ("dovecot", "full"): 0},
     lines_lost=11,
@@ -61,6 +68,7 @@ def test_every_reading_has_its_name() -> None:
         "pysaslauthd_cache_hits_total": 0,
         "pysaslauthd_cache_misses_total": 0,
         "pysaslauthd_directory_failovers_total": 6,
+        "pysaslauthd_watch_covered": 1,
         "pysaslauthd_log_lines_lost_total": 11,
     }
     one, two, three = ((("server", f"ldap://ds{number}/"),) for number in (1, 2, 3))
@@ -109,6 +117,15 @@ def test_durations_are_cumulative_histograms() -> None:
 def test_without_a_cache_nothing_is_told_of_one() -> None:
     names = exposed(Metrics(), READINGS._replace(cache=None))
     assert not [name for name in names if "cache" in name or "stale" in name]
+
+
+def test_the_watch_of_each_realm_is_told() -> None:
+    found = exposed(Metrics())
+    server, realm = ("server", "ldap://ds1/"), ("realm", "b.cxm")
+    assert found["pysaslauthd_watch_covered"] == {(): 1, (realm,): 0}
+    assert found["pysaslauthd_watch_up"] == {(server,): 1, (realm, server): 0}
+    assert found["pysaslauthd_watch_changes_total"] == {(server,): 12, (realm, server): 0}
+    assert found["pysaslauthd_watch_losses_total"] == {(server,): 3, (realm, server): 0}
 
 
 def test_a_server_that_is_named_twice_is_told_of_once() -> None:
