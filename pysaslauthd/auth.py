@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from pysaslauthd.cache import Cache, Origin
+from pysaslauthd.errors import fault
 from pysaslauthd.flow import Reply, run
 from pysaslauthd.freshness import Moment
 from pysaslauthd.log import escape
@@ -293,8 +292,6 @@ def _say_delayed(whose: str, name: bytes) -> None:
 
 
 def _internal_error(error: BaseException | None) -> Outcome:
-    """The outcome of a fault in the program. Where it happened is logged, not its text, which may hold anything."""
-    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
-    where = " ".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in frames)
-    logger.error("internal error: %s at %s", type(error).__name__, where)
+    if error is not None:
+        logger.error(fault(error))
     return Outcome(Reason.INTERNAL_ERROR, type(error).__name__)

@@ -22,6 +22,9 @@ No message ever holds a password.
 
 from __future__ import annotations
 
+import os
+import traceback
+
 from pysaslauthd.model import Reason
 
 
@@ -133,3 +136,10 @@ class DirectoryRefused(DirectoryError):
 
 class ServiceBindRefused(DirectoryRefused):
     """The directory refused the bind of the service account (ldap_bind_dn, ldap_id)."""
+
+
+def fault(error: BaseException) -> str:
+    """A fault of the program for the log: its kind and where it happened, not its text, which may hold anything."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = " ".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in frames)
+    return f"internal error: {type(error).__name__} at {where}"

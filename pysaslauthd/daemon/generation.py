@@ -14,6 +14,7 @@ from pysaslauthd.daemon.carried import carried_over
 from pysaslauthd.daemon.directories import Directories
 from pysaslauthd.daemon.watches import Watches
 from pysaslauthd.directory.measured import MeasuredDirectory
+from pysaslauthd.errors import ConfigError
 from pysaslauthd.mechanisms.ldap import LdapMechanism
 from pysaslauthd.mechanisms.realms import Nobody, RealmMechanism
 from pysaslauthd.metrics import Metrics
@@ -69,6 +70,8 @@ class Builder:
         """A generation around directories. From the one before it takes what is still true: see :func:`carried_over`.
 
         Needs the running event loop.
+
+        :raises ConfigError: a filter that the directory cannot be asked.
         """
         own = loaded.daemon
         mechanism = self._mechanism(loaded, directories)
@@ -95,8 +98,16 @@ class Builder:
 
     def _mechanism(self, loaded: Loaded, directories: Directories) -> Mechanism:
         def of(settings: LdapSettings, realm: str = "") -> Mechanism:
-            directory = MeasuredDirectory(directories.of(settings), self._metrics)
-            return LdapMechanism(settings, directory, self._threads, name=realm)
+            directory = directories.of(settings)
+            measured = MeasuredDirectory(directory, self._metrics)
+            mechanism = LdapMechanism(settings, measured, self._threads, name=realm)
+            for key, query in mechanism.queries.items():
+                try:
+                    directory.prepare(query)
+                except ValueError as error:
+                    where = f" (realm {realm})" if realm else ""
+                    raise ConfigError(f"{error}{where}", file=str(self._options.config), key=key) from None
+            return mechanism
 
         if not loaded.daemon.realm_config:
             return of(loaded.settings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TypeVar
 
+from pysaslauthd.errors import fault
 from pysaslauthd.flow import Reply
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,4 @@ def deliver_failure(reply: Reply[T], failure: BaseException) -> None:
 
 
 def _log(error: Exception) -> None:
-    # Where it happened, not its text, which may hold anything.
-    at = error.__traceback__
-    while at is not None and at.tb_next is not None:
-        at = at.tb_next
-    where = f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else "?"
-    logger.error("internal error: %s at %s", type(error).__name__, where)
+    logger.error(fault(error))

@@ -15,18 +15,18 @@ from pysaslauthd.model import Identity, Outcome, Reason
 class Group:
     """The check of a group: by compare, by a search, or in the user's own entry. Asked as the service account.
 
-    ``templates`` are those that the answer hangs on.
+    ``templates`` are those that the answer hangs on; ``query`` is the search, where the match is by filter.
     """
 
     def __init__(self, settings: LdapSettings, directory: Directory) -> None:
         self._directory = directory
         self._attribute = settings.group_attr
         self._own_entry = settings.group_match_method == "memberof"
-        self._query: Query | None = None
+        self.query: Query | None = None
         self._dn = Template.parse(settings.group_dn)
         self.templates: tuple[Template, ...] = (self._dn,)
         if settings.group_match_method == "filter":
-            self._query = Query(
+            self.query = Query(
                 Template.parse(settings.group_search_base),
                 Template.parse(settings.group_filter),
                 settings.group_scope,
@@ -35,7 +35,7 @@ class Group:
                 time_limit=settings.time_limit,
                 deref=settings.deref,
             )
-            self.templates = (self._query.base, self._query.filter)
+            self.templates = (self.query.base, self.query.filter)
 
     @classmethod
     def of(cls, settings: LdapSettings, directory: Directory) -> Self | None:
@@ -50,8 +50,8 @@ class Group:
         """
         detail = ""
         group = self._dn.expand(identity, escape_dn)
-        if self._query is not None:
-            found = (await self._directory.search(self._query, identity, outcome.dn)).entries
+        if self.query is not None:
+            found = (await self._directory.search(self.query, identity, outcome.dn)).entries
             member, group = bool(found), found[0].dn if found else b""
         elif self._own_entry:
             held = entry.attributes.get(self._attribute.lower(), []) if entry is not None else []

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pysaslauthd import passwords
 from pysaslauthd.config import AuthMethod, LdapSettings
-from pysaslauthd.directory.interface import Directory, Entry
+from pysaslauthd.directory.interface import Directory, Entry, Query
 from pysaslauthd.directory.template import Template, escape_dn
 from pysaslauthd.errors import DirectoryError, DirectoryRefused, ProtocolError, StoredPasswordError
 from pysaslauthd.flow import from_future
@@ -71,6 +71,14 @@ class LdapMechanism:
             used += self._group.templates
         tokens = sorted({token for template in used for token in template.tokens} - {"D"})
         self._key = Template(("",) * (len(tokens) + 1), tuple(tokens))
+
+    @property
+    def queries(self) -> dict[str, Query]:
+        """The searches that it will ask for, by the key that their filter comes from: to be checked at start."""
+        found = {} if self._method == self._fastbind else {"ldap_filter": self._user}
+        if self._group is not None and self._group.query is not None:
+            found["ldap_group_filter"] = self._group.query
+        return found
 
     def key(self, identity: Identity) -> bytes:
         """What the directory would be asked about: equal for two logins exactly if the questions are equal.
