@@ -1,4 +1,8 @@
-"""Draws docs/demo.svg, a terminal with a real run of the demo: ``python docs/picture.py``."""
+"""Draws terminals with real runs, for the README: ``python docs/picture.py``.
+
+demo.svg shows a run of the demo, made now; check.svg, explain.svg and status.svg show what the tests have seen the
+commands print (reference/output).
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,14 @@ import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-PICTURE = Path(__file__).with_name("demo.svg")
-COMMAND = "pysaslauthctl demo"
+FOLDER = Path(__file__).parent
+DEMO = "pysaslauthctl demo"
+SEEN = {
+    "check": "pysaslauthctl check",
+    "explain": "pysaslauthctl explain penguin -r hoge.cxm -s smtp",
+    "status": "pysaslauthctl status --watch",
+}
+"""The command of each picture whose output the tests have seen."""
 
 _COLUMN, _LINE, _MARGIN, _BAR = 8.4, 19, 16, 34
 _STYLES = {
@@ -42,9 +52,14 @@ def run() -> str:
     return _RANDOM.sub("", printed.decode().replace("\r\n", "\n"))
 
 
-def picture(printed: str) -> str:
+def seen(name: str) -> str:
+    """The picture of a command as the tests have seen it."""
+    return picture((FOLDER / "reference/output" / f"{name}.txt").read_text(), SEEN[name])
+
+
+def picture(printed: str, command: str) -> str:
     """An SVG of a terminal in which the command has printed this; of its escapes those that the demo uses."""
-    lines = [f"\x1b[2m$\x1b[0m {COMMAND}", *printed.rstrip("\n").split("\n")]
+    lines = [f"\x1b[2m$\x1b[0m {command}", *printed.rstrip("\n").split("\n")]
     columns = max(len(_STYLED.sub(r"\2", line)) for line in lines)
     width, height = columns * _COLUMN + 2 * _MARGIN, len(lines) * _LINE + _BAR + _MARGIN
     dots = "".join(
@@ -55,7 +70,7 @@ def picture(printed: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
         f' font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="14">\n'
-        f"<title>A run of {COMMAND}</title>\n"
+        f"<title>A run of {command}</title>\n"
         f'<rect width="100%" height="100%" rx="8" fill="#0d1117"/>\n{dots}\n{text}\n</svg>\n'
     )
 
@@ -79,4 +94,6 @@ def _text(text: str, style: str, column: int, y: float) -> str:
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(picture(run()))
+    (FOLDER / "demo.svg").write_text(picture(run(), DEMO))
+    for name in SEEN:
+        (FOLDER / f"{name}.svg").write_text(seen(name))
