@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from pysaslauthd.config.uri import server_of
+from pysaslauthd.directory import connect as module
 from pysaslauthd.directory import connection as connections
 from pysaslauthd.directory.connect import KEEPALIVE_SECONDS, Connector
 from pysaslauthd.directory.connection import LdapConnection, Pulse
@@ -328,3 +330,27 @@ def test_what_is_said_to_servers_that_are_not_ours_holds_no_credentials(authorit
     assert not connector.settings.use_sasl
     assert (connector.settings.tls_cert, connector.settings.tls_key) == ("", "")
     assert connector.settings.start_tls
+
+
+def test_a_handshake_that_is_given_up_leaves_no_connection(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TLS_SHUTDOWN_SECONDS", 0.1)
+
+    def wait_for_the_end(accepted: socket.socket) -> None:
+        accepted.settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            while accepted.recv(65536):
+                pass
+
+    async def test() -> None:
+        keys = settings(f"ldaps://127.0.0.1:{hung.getsockname()[1]}", connect_timeout=0.2, **trust(authority))
+        connector = Connector.of(keys, PATIENT)
+        with pytest.raises(DirectoryDown, match=r"not connected within 0\.2 s"):
+            await connector.connect(keys.servers[0], lambda _: None, Pulse(), as_service=True)
+        accepted, _ = hung.accept()
+        with accepted:
+            await asyncio.to_thread(wait_for_the_end, accepted)
+
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        run(test())

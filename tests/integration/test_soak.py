@@ -10,6 +10,6 @@ from .conftest import need
 
 def test_a_short_soak_finds_nothing_wrong() -> None:
     need("slapd", "slapadd", "ldapmodify", "ns-slapd", "certutil", "pk12util")
-    ran = CliRunner().invoke(main, ["--seconds", "6", "--seed", "7"])
+    ran = CliRunner().invoke(main, ["--seconds", "8", "--seed", "7"])
     assert ran.exit_code == 0, ran.output
     assert ran.output.count("| calm") == 2

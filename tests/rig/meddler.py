@@ -30,6 +30,7 @@ class _Pair:
     def __init__(self, way: str) -> None:
         self.forgotten = way == "stall"
         self.writers: list[asyncio.StreamWriter] = []
+        self.task = asyncio.current_task()
 
 
 class Meddler:
@@ -43,6 +44,7 @@ class Meddler:
         self._way = "pass"
         self._pairs: set[_Pair] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
         self.port = 0
 
     @property
@@ -90,9 +92,12 @@ class Meddler:
 
     async def _close(self) -> None:
         self._server.close()
+        self._closing = True
         self._drop()
-        for task in self._tasks:
-            task.cancel()
+        # asyncio loses the socket of an attempt to connect that is cancelled.
+        for pair in [*self._pairs]:
+            if pair.task is not None and len(pair.writers) == 2:
+                pair.task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -111,6 +116,8 @@ class Meddler:
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
             pair.writers.append(to_server)
+            if self._closing:
+                return
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._there(pair, reader, to_server))
                 group.create_task(self._back(pair, from_server, writer))
