@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,35 +10,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rig.programs import PACKAGES, MissingProgram, find
+from rig import programs
 
 HERE = Path(__file__).parent
-NEEDED = {
-    "cc": "gcc",
-    "/usr/include/stdio.h": "libc6-dev",
-    "/usr/include/ldap.h": "libldap-dev",
-    "dovecot": "dovecot-core",
-    "/usr/lib/dovecot/modules/auth/libauthdb_ldap.so": "dovecot-ldap",
-    **{program: PACKAGES[program] for program in ("slapd", "slapadd", "ldapsearch", "saslauthd", "openssl")},
-}
-"""Program, or file that must be there, to the Debian package that brings it."""
+NEEDED = (
+    "cc",
+    "/usr/include/stdio.h",
+    "/usr/include/ldap.h",
+    "dovecot",
+    "/usr/lib/dovecot/modules/auth/libauthdb_ldap.so",
+    "slapd",
+    "slapadd",
+    "ldapsearch",
+    "saslauthd",
+    "openssl",
+)
+"""What a run needs of the rig's PACKAGES."""
 
 
 def missing() -> list[str]:
     """The Debian packages that are lacking for a run."""
-    return sorted({package for name, package in NEEDED.items() if not _there(name)})
-
-
-def _there(name: str) -> bool:
-    if name.startswith("/"):
-        return Path(name).exists()
-    if name not in PACKAGES:
-        return shutil.which(name, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") is not None
-    try:
-        find(name)
-    except MissingProgram:
-        return False
-    return True
+    return sorted(programs.missing(NEEDED))
 
 
 class Load(NamedTuple):
