@@ -26,10 +26,6 @@ noticed within a minute."""
 NEXT_ADDRESS_SECONDS = 0.25
 """How long one address of a host is tried before the next is tried beside it (RFC 8305 section 5)."""
 
-TLS_SHUTDOWN_SECONDS = 1.0
-"""How long asyncio waits for a server to end TLS, and keeps the connection and its 256 KiB of buffer; 30 s unless told.
-That matters where a handshake was given up: the server may be hung."""
-
 # Verification results of OpenSSL, X509_V_ERR_... in x509_vfy.h.
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 _OTHER_NAME = frozenset({62, 64})
@@ -123,8 +119,6 @@ class Connector:
             server.port,
             ssl=self.tls if secure else None,
             server_hostname=server.host if secure else None,
-            ssl_handshake_timeout=self.settings.connect_timeout if secure else None,
-            ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS if secure else None,
             happy_eyeballs_delay=racing,
         )
         connection.keep_alive(KEEPALIVE_SECONDS, 10, 3)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from pysaslauthd.config.uri import server_of
-from pysaslauthd.directory import connect as module
 from pysaslauthd.directory import connection as connections
 from pysaslauthd.directory.connect import KEEPALIVE_SECONDS, Connector
 from pysaslauthd.directory.connection import LdapConnection, Pulse
@@ -332,11 +331,7 @@ def test_what_is_said_to_servers_that_are_not_ours_holds_no_credentials(authorit
     assert connector.settings.start_tls
 
 
-def test_a_handshake_that_is_given_up_leaves_no_connection(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "TLS_SHUTDOWN_SECONDS", 0.1)
-
+def test_a_handshake_that_is_given_up_leaves_no_connection(authority: Authority) -> None:
     def wait_for_the_end(accepted: socket.socket) -> None:
         accepted.settimeout(5)
         with contextlib.suppress(ConnectionResetError):
