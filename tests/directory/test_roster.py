@@ -209,7 +209,7 @@ def test_once_a_connection_broke_without_a_sign_the_other_idle_ones_are_not_trus
             preferred = directory._roster.servers[0]
             assert len(preferred._binders) == 2
             server.fault("bind", faults.silent)
-            server.fault("search", faults.honest, faults.silent)
+            server.fault("search", faults.honest, *[faults.silent] * 2)  # a login's, then the probes
             late = asyncio.create_task(bind(directory))
             await asyncio.to_thread(server.wait_for, "bind", 4)
             assert await search(directory) == FOUND  # so that the server is not taken for hung
