@@ -49,7 +49,7 @@ def refused(daemon: Daemon, login: str, password: str, reason: str, detail: str)
 def test_nobody_and_several(server: DirectoryServer, method: str) -> None:
     with Daemon.running(article(server, method)) as daemon:
         assert daemon.ask("nobody@hoge.cxm", "x") == b"NO"
-        assert daemon.logged("[reason=unknown-user] [door=")
+        assert daemon.logged("[reason=unknown-user] [method=")
     either = "(|(mail=%U@%d)(mail=u1@hoge.cxm))"
     with Daemon.running(article(server, method, ldap_filter=either, ldap_size_limit="0")) as daemon:
         refused(daemon, "u0@hoge.cxm", "u0-pass", "ambiguous-user", "several entries match ldap_filter]")
