@@ -162,7 +162,7 @@ def test_the_first_of_two_servers_hangs_dies_and_stops_and_nobody_notices(own: D
                 assert served(at_once(daemon)), name
             assert daemon.log.count("directory server failed: ") == times
             find(own)
-            wait_until(lambda: daemon.log.count("server is back") == times, "the preferred server", 20)  # noqa: B023
+            wait_until(lambda: daemon.log.count("server is back") == times, "the preferred server", 20)  # noqa: B023 - called before the loop goes on
         assert "internal error" not in daemon.log
 
 
