@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 READ_SIZE = 64 * 1024
 """Octets read at once. asyncio's own buffer, 256 KiB made anew for every read, costs three system calls a read."""
 
+WHOLE_SECONDS = 1.0
+"""How long a message may take to be whole once its length is known: longer than lost packets take."""
+
 MAX_ENTRIES = 1000
 """Entries and references kept of one search at most: a login needs one, and a server may ignore the size limit."""
 
@@ -79,6 +82,7 @@ class LdapConnection(asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(READ_SIZE))
         self._partial = bytearray()
         self._needed = 0
+        self._arriving: asyncio.TimerHandle | None = None
         self._out: list[bytes] = []
         self._flushing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -151,6 +155,8 @@ class LdapConnection(asyncio.BufferedProtocol):
                 return
             data = bytes(self._partial)
             self._partial.clear()
+            if self._arriving is not None:
+                self._arriving.cancel()
         start = end = 0
         try:
             while (end := response.split(data, start)) and end <= len(data):
@@ -164,6 +170,7 @@ class LdapConnection(asyncio.BufferedProtocol):
         if start < len(data) and not self.lost:
             self._partial += data[start:] if start else data
             self._needed = end - start
+            self._arriving = self._loop.call_later(WHOLE_SECONDS, self._stuck, self._loop.time())
 
     def _take(self, message: Response) -> None:
         operation = self._pending.get(message.message_id)
@@ -221,6 +228,15 @@ class LdapConnection(asyncio.BufferedProtocol):
         if late and late[0][1].asked >= self._heard:
             self._lose(text)  # where the server was heard on other connections, this one is broken
 
+    def _stuck(self, since: float) -> None:
+        """Give up a message that is not whole in time, and the connection; another server is asked at once."""
+        text = f"{self.server.text}: an answer was not whole after {WHOLE_SECONDS:g} s"
+        silent = since >= self._pulse.heard
+        stuck, self._pending = self._pending, {}
+        for operation in stuck.values():
+            deliver_failure(operation.reply, DirectoryTimeout(text, silent=silent))
+        self._lose(text)
+
     # -- the end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -238,6 +254,8 @@ class LdapConnection(asyncio.BufferedProtocol):
         self.lost = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._arriving is not None:
+            self._arriving.cancel()
         self._transport.abort()
         self._on_lost(self)
         pending, self._pending = self._pending, {}

@@ -164,13 +164,14 @@ def test_a_connection_on_which_nothing_is_heard_within_the_time_out_is_given_up(
         server.wait_closed()
 
 
-def test_a_connection_that_drips_without_end_counts_as_silent() -> None:
-    async def endless(exchange: Exchange) -> None:
-        await exchange.send(b"\x30\x82\x40\x00")
-        while not exchange.writer.is_closing():
-            await exchange.send(b"\0")
-            await asyncio.sleep(TIMEOUT / 20)
+async def drip_without_end(exchange: Exchange) -> None:
+    await exchange.send(b"\x30\x82\x40\x00")
+    while not exchange.writer.is_closing():
+        await exchange.send(b"\0")
+        await asyncio.sleep(TIMEOUT / 20)
 
+
+def test_a_connection_that_drips_without_end_counts_as_silent() -> None:
     async def test() -> None:
         async with connected(server, TIMEOUT) as connection:
             with pytest.raises(DirectoryTimeout) as late:
@@ -179,7 +180,65 @@ def test_a_connection_that_drips_without_end_counts_as_silent() -> None:
             assert connection.lost
 
     with FakeLdap() as server:
-        server.fault("search", endless)
+        server.fault("search", drip_without_end)
+        run(test())
+
+
+def test_an_answer_that_is_not_whole_in_time_is_a_time_out_of_all_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WHOLE_SECONDS", TIMEOUT)
+
+    async def test() -> None:
+        async with connected(server, 30) as connection:
+            asked = [find(connection), find(connection)]
+            for answer in asked:
+                with pytest.raises(DirectoryTimeout, match=r"an answer was not whole after 0\.3 s") as late:
+                    await answer
+                assert late.value.silent
+            assert connection.lost
+
+    with FakeLdap() as server:
+        server.fault("search", drip_without_end, faults.silent)
+        run(test())
+        server.wait_closed()
+
+
+def test_a_server_that_drips_is_not_silent_where_another_connection_hears_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WHOLE_SECONDS", TIMEOUT)
+
+    async def test() -> None:
+        pulse, connector = Pulse(), Connector.of(settings(server), 30)
+        one, other = [await connector.connect(uri(server), lambda _: None, pulse, as_service=False) for _ in range(2)]
+        one.receive(b"\x30\x82\x40\x00")
+        answer = find(one)
+        await find(other)
+        with pytest.raises(DirectoryTimeout) as late:
+            await answer
+        assert not late.value.silent
+        assert (one.lost, other.lost) == (True, False)
+        other.close()
+
+    with FakeLdap() as server:
+        server.fault("search", faults.silent)
+        run(test())
+
+
+def test_an_answer_in_pieces_that_gets_whole_in_time_leaves_the_connection_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WHOLE_SECONDS", TIMEOUT / 3)
+
+    async def test() -> None:
+        async with connected(server) as connection:
+            octets = messages.result("search", 0x7FFFFFFF, 0)
+            for octet in octets + octets[:-1]:
+                connection.receive(bytes([octet]))
+            connection.receive(octets[-1:])
+            await asyncio.sleep(TIMEOUT)
+            assert not connection.lost
+
+    with FakeLdap() as server:
         run(test())
 
 
