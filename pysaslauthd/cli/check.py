@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from pysaslauthd.cli.parameters import absolute
+from pysaslauthd.cli.parameters import config_option, run_dir_option
 from pysaslauthd.cli.terminal import milliseconds, say
-from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.inspection.check import check
 from pysaslauthd.inspection.step import Result, Step
 
@@ -33,25 +32,8 @@ _INDENT = " " * 42
     "check",
     epilog="Exit status: 0 where all is well, 1 where there are warnings, 2 where there are errors.",
 )
-@click.option(
-    "-O",
-    "--config",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    default=DaemonOptions().config,
-    show_default=True,
-    help="Configuration file.",
-)
-@click.option(
-    "-m",
-    "--run-dir",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    callback=absolute,
-    default=DaemonOptions().run_dir,
-    show_default=True,
-    help="Where the socket mux is; absolute.",
-)
+@config_option
+@run_dir_option("Where the socket mux is")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(*, config: Path, run_dir: Path, as_json: bool) -> int:
     """Walk the configuration step by step: the file, the socket, each server as a login would go.

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pysaslauthd.cli.parameters import absolute
+from pysaslauthd.cli.parameters import run_dir_option
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.errors import CommandError, ProtocolError
 from pysaslauthd.wire import control
@@ -24,16 +24,7 @@ _ADVICE = {
     errno.EACCES: "only root and the daemon's user may ask; try sudo",
 }
 
-run_dir_option = click.option(
-    "-m",
-    "--run-dir",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    callback=absolute,
-    default=DaemonOptions().run_dir,
-    show_default=True,
-    help="The daemon's run directory, where its socket control is; absolute.",
-)
+daemon_option = run_dir_option("The daemon's run directory, where its socket control is")
 """For every command that speaks to the daemon."""
 
 

@@ -8,11 +8,10 @@ import click
 
 from pysaslauthd import __version__
 from pysaslauthd.cli import check, demo, explain, flush, log_level, ping, reload, status
+from pysaslauthd.cli.terminal import EXIT_INTERRUPTED
 
 _EXIT_FAILED = 1
 _EXIT_USAGE = 2
-_EXIT_INTERRUPTED = 130
-"""What a shell gives a command that SIGINT ended."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,4 +52,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"pysaslauthctl: {error.format_message()}", err=True)
         return _EXIT_FAILED
     except click.Abort:
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED

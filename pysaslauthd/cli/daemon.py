@@ -12,8 +12,9 @@ from typing import Literal
 import click
 
 from pysaslauthd import __version__, log
-from pysaslauthd.cli.parameters import SOCKET, absolute, endpoint, number, sockets
+from pysaslauthd.cli.parameters import SOCKET, endpoint, number, run_dir_option, sockets
 from pysaslauthd.cli.start import EXIT_CONFIG, EXIT_START, start
+from pysaslauthd.cli.terminal import EXIT_INTERRUPTED
 from pysaslauthd.config.endpoint import Endpoint
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
@@ -21,8 +22,6 @@ from pysaslauthd.errors import StartError
 from pysaslauthd.systemd import credentials_directory
 
 MECHANISM = "ldap"
-_EXIT_INTERRUPTED = 130
-"""What a shell gives a command that SIGINT ended."""
 _MAX_KILOBYTES = 2**22 - 1
 """4 GiB: saslauthd counts its cache's bytes in 32 bits."""
 _EMPTY_OPTION = re.compile("--[a-z-]+=")
@@ -63,16 +62,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     type=click.Path(path_type=Path),
     help=f"Configuration file.  [default: {DaemonOptions().config}]",
 )
-@click.option(
-    "-m",
-    "--run-dir",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    callback=absolute,
-    default=DaemonOptions().run_dir,
-    show_default=True,
-    help="Where the socket mux and saslauthd.pid are; absolute.",
-)
+@run_dir_option("Where the socket mux and saslauthd.pid are")
 @click.option(
     "-n",
     "--threads",
@@ -234,4 +224,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"pysaslauthd: {error}", err=True)
         return EXIT_START
     except click.Abort:
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED

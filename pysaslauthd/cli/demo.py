@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import secrets
 import shlex
@@ -14,12 +13,11 @@ import time
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
-import click
-
 from pysaslauthd.cli.demo_daemon import Daemon, Signals
+from pysaslauthd.cli.terminal import say
 
 READ_AGAIN_SECONDS = 10.0
 """Longest time for a changed LDIF file to be read; it is looked at once a second, and taken at the second look."""
@@ -59,18 +57,18 @@ def run(*, keep: bool) -> int:
         _write(people, _shipped("people.ldif"))
         _write(config, _config(f"ldif://{quote(str(people))}"))
         with Daemon(signals, folder / "run", config, "-c") as daemon:
-            _say(f"The people in {people}, asked through {daemon.mux}")
+            say(f"The people in {people}, asked through {daemon.mux}")
             table = _Table()
             for title, logins in _sections(people):
                 table.show(title, daemon, logins)
             _change_password(table, daemon, people)
             _without_directory(table, signals, folder)
-            _say()
+            say()
             if table.unexpected:
-                _say(f"{table.unexpected} of {table.rows} answers are not the expected ones.", fg="red")
+                say(f"{table.unexpected} of {table.rows} answers are not the expected ones.", fg="red")
             else:
                 seconds = time.monotonic() - started
-                _say(f"All {table.rows} answers are the expected ones; {seconds:.1f} s in all.", fg="green")
+                say(f"All {table.rows} answers are the expected ones; {seconds:.1f} s in all.", fg="green")
             if keep:
                 _keep(daemon, people)
     return 1 if table.unexpected else 0
@@ -132,15 +130,15 @@ def _keep(daemon: Daemon, people: Path) -> None:
         "-f",
         str(daemon.mux),
     ]
-    _say()
-    _say("The daemon goes on until Ctrl-C. From another terminal, ask it:")
-    _say(f"  {shlex.join(probe)}")
-    _say(f"or change {people}. Its log:")
+    say()
+    say("The daemon goes on until Ctrl-C. From another terminal, ask it:")
+    say(f"  {shlex.join(probe)}")
+    say(f"or change {people}. Its log:")
     try:
         while True:
-            _say(f"  {daemon.line()}")
+            say(f"  {daemon.line()}")
     except KeyboardInterrupt:
-        _say()
+        say()
 
 
 class _Table:
@@ -149,11 +147,11 @@ class _Table:
     def __init__(self) -> None:
         self.rows = 0
         self.unexpected = 0
-        _say(_ROW.format("login", "realm", "password", "time", "answer (reason in the log)"), dim=True)
+        say(_ROW.format("login", "realm", "password", "time", "answer (reason in the log)"), dim=True)
 
     def show(self, title: str, daemon: Daemon, logins: Iterable[Login]) -> None:
-        _say()
-        _say(title, bold=True)
+        say()
+        say(title, bold=True)
         for each in logins:
             answer = daemon.ask(each.login, each.password, each.realm)
             shown = _shown(_CLOSED if answer.reply is None else answer.reply, answer.reason)
@@ -165,7 +163,7 @@ class _Table:
                 shown += f", expected {expected}"
                 style = {"fg": "red"}
             took = f"{answer.milliseconds:.1f} ms"
-            _say(_ROW.format(each.login, each.realm, _short(each.password), took, shown), **style)
+            say(_ROW.format(each.login, each.realm, _short(each.password), took, shown), **style)
 
 
 def _shown(reply: str, reason: str) -> str:
@@ -176,14 +174,6 @@ def _short(password: str) -> str:
     if len(password) > _LONGEST_PASSWORD:
         return password[: _LONGEST_PASSWORD - 3] + "..."
     return password or "(empty)"
-
-
-def _say(text: str = "", **style: Any) -> None:
-    """Print a line at once; in colour on a terminal alone, and not where NO_COLOR is set (no-color.org).
-
-    :param style: as :func:`click.style` has it.
-    """
-    click.echo(click.style(text, **style) if style else text, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _shipped(name: str) -> str:

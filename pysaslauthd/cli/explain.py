@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
+from pysaslauthd.cli.parameters import config_option, realm_option, service_option
 from pysaslauthd.cli.terminal import milliseconds, say
 from pysaslauthd.config import load
-from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.errors import ConfigError, StartError
 from pysaslauthd.inspection.explain import Explanation, explain
 from pysaslauthd.model import AuthRequest, Verdict
@@ -41,17 +41,9 @@ def _only_stdin(ctx: click.Context, param: click.Parameter, value: str | None) -
     "no directory answers, or the configuration cannot be used.",
 )
 @click.argument("user")
-@click.option("-r", "--realm", default="", metavar="REALM", help="Realm.  [default: none]")
-@click.option("-s", "--service", default="imap", metavar="SERVICE", show_default=True, help="Service.")
-@click.option(
-    "-O",
-    "--config",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    default=DaemonOptions().config,
-    show_default=True,
-    help="Configuration file.",
-)
+@realm_option
+@service_option
+@config_option
 @click.option(
     "-p", "--password", metavar="-", callback=_only_stdin, help="Take the password from a line on standard input."
 )

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from pysaslauthd.cli.client import ask, run_dir_option
+from pysaslauthd.cli.client import ask, daemon_option
 from pysaslauthd.wire.control import text_of
 
 
 @click.command("flush")
-@run_dir_option
+@daemon_option
 @click.option("-r", "--realm", default="", metavar="REALM", help="Realm of the logins without @domain.")
 @click.argument("users", metavar="[USER]...", nargs=-1)
 def command(*, run_dir: Path, realm: str, users: tuple[str, ...]) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from pysaslauthd.cli.client import ask, run_dir_option
+from pysaslauthd.cli.client import ask, daemon_option
 from pysaslauthd.log import LEVELS
 
 
 @click.command("log-level")
-@run_dir_option
+@daemon_option
 @click.argument("level", type=click.Choice([*LEVELS]))
 def command(*, run_dir: Path, level: str) -> None:
     """Log more or less, until the daemon ends or is told otherwise.

@@ -1,14 +1,16 @@
-"""What a word of a command line must be: callbacks for click's options."""
+"""What a word of a command line must be: callbacks for click's options, and the options that commands share."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pysaslauthd.config.endpoint import Endpoint, parse_endpoint
+from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
 from pysaslauthd.errors import ConfigError
 
@@ -56,3 +58,36 @@ def endpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> E
         return parse_endpoint(value) if value else None
     except ConfigError as error:
         raise click.BadParameter(str(error), ctx, param) from error
+
+
+config_option = click.option(
+    "-O",
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=DaemonOptions().config,
+    show_default=True,
+    help="Configuration file.",
+)
+"""``-O``: a path, for every command that reads the configuration as the daemon does."""
+
+
+def run_dir_option(meaning: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``-m``: an absolute path; ``meaning`` says what the command looks for there."""
+    return click.option(
+        "-m",
+        "--run-dir",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        callback=absolute,
+        default=DaemonOptions().run_dir,
+        show_default=True,
+        help=f"{meaning}; absolute.",
+    )
+
+
+realm_option = click.option("-r", "--realm", default="", metavar="REALM", help="Realm.  [default: none]")
+"""``-r``: a login's realm, as its client sends it."""
+
+service_option = click.option("-s", "--service", default="imap", metavar="SERVICE", show_default=True, help="Service.")
+"""``-s``: a login's service."""

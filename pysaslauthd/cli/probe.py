@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 import click
 
-from pysaslauthd.cli.parameters import number
+from pysaslauthd.cli.parameters import number, realm_option, service_option
+from pysaslauthd.cli.terminal import EXIT_INTERRUPTED
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.errors import ProtocolError
 from pysaslauthd.model import AuthRequest
@@ -27,8 +28,6 @@ ANSWER_SECONDS = 30
 
 EXIT_NOT_OK = 255
 EXIT_USAGE = 1
-EXIT_INTERRUPTED = 130
-"""What a shell gives a command that SIGINT ended."""
 
 _MAX_LINE = 0xFFFF + 2
 """Bytes: the longest password that a count can say and its newline, and one more that shows a longer one."""
@@ -117,8 +116,8 @@ def _receive(client: socket.socket) -> bytes:
     help="Password. Everybody on this machine can see it in the process list while this runs: better leave it out and "
     "be asked, or give - and one line on standard input.",
 )
-@click.option("-r", "--realm", default="", metavar="REALM", help="Realm.  [default: none]")
-@click.option("-s", "--service", default="imap", metavar="SERVICE", show_default=True, help="Service.")
+@realm_option
+@service_option
 @click.option(
     "-f",
     "--socket",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from pysaslauthd.cli.client import ask, run_dir_option
+from pysaslauthd.cli.client import ask, daemon_option
 
 
 @click.command("reload")
-@run_dir_option
+@daemon_option
 def command(*, run_dir: Path) -> None:
     """Read the configuration anew: saslauthd.conf, the files of TLS and passwords that it names, the LDIF file.
 

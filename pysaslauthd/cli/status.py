@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import click
 
-from pysaslauthd.cli.client import ask, run_dir_option
+from pysaslauthd.cli.client import ask, daemon_option
+from pysaslauthd.cli.terminal import echo
 
 WATCH_SECONDS = 1.0
 """Between two looks."""
@@ -21,7 +21,7 @@ _MARKS = {True: ("up", "green"), False: ("down", "red"), None: ("untried", "yell
 
 
 @click.command("status")
-@run_dir_option
+@daemon_option
 @click.option("-w", "--watch", is_flag=True, help="Look every second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="The daemon's reply as it is, a JSON object on a line.")
 def command(*, run_dir: Path, watch: bool, as_json: bool) -> None:
@@ -30,7 +30,7 @@ def command(*, run_dir: Path, watch: bool, as_json: bool) -> None:
     "now" are the last 10 seconds.
     """
     if not watch:
-        _say(_shown(ask(run_dir, "status"), as_json=as_json))
+        echo(_shown(ask(run_dir, "status"), as_json=as_json))
         return
     while True:
         try:
@@ -39,13 +39,8 @@ def command(*, run_dir: Path, watch: bool, as_json: bool) -> None:
             text = json.dumps({"error": error.message}) if as_json else error.message
         if not as_json:
             click.clear()
-        _say(text)
+        echo(text)
         time.sleep(WATCH_SECONDS)
-
-
-def _say(text: str) -> None:
-    # In colour on a terminal alone, and not where NO_COLOR is set (no-color.org).
-    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _shown(status: Mapping[str, Any], *, as_json: bool) -> str:
