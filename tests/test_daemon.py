@@ -68,9 +68,8 @@ def test_one_daemon_serves_many_sockets_from_one_cache() -> None:
         assert [path.name for path in at.iterdir() if path.is_socket()] == []
 
 
+@pytest.mark.usefixtures("root")
 def test_owner_and_group_are_set() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a socket away")
     with running("--dovecot-socket", "{folder}/auth:owner=4711,group=4712") as daemon:
         there = (daemon.folder / "auth").stat()
         assert (there.st_uid, there.st_gid, mode(daemon.folder / "auth")) == (4711, 4712, 0o660)

@@ -246,9 +246,8 @@ def test_a_run_directory_that_cannot_be_is_refused(tmp_path: Path) -> None:
         make_run_dir(tmp_path / "missing" / "run")
 
 
+@pytest.mark.usefixtures("root")
 def test_a_run_directory_that_is_made_is_given_to_its_owner_and_another_is_not(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
     make_run_dir(tmp_path / "run", owner=65534, group=65533)
     make_run_dir(tmp_path / "run", owner=1, group=1)
     made = (tmp_path / "run").stat()

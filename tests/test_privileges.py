@@ -45,15 +45,6 @@ def run(script: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.fixture
-def root() -> None:
-    """The test needs root; without it, it is left out, and fails where CI=true."""
-    if os.geteuid() != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("needs root")
-        pytest.skip("needs root")
-
-
 def test_an_account_is_what_the_system_says() -> None:
     account = privileges.account("nobody")
     assert (account.user, account.uid) == ("nobody", 65534)

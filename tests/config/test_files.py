@@ -155,7 +155,7 @@ def test_a_password_file_that_everybody_can_read_is_told(tmp_path: Path) -> None
     assert warning.endswith(f"{secret} holds a secret that everybody can read; chmod 600 '{secret}'")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to other groups")
+@pytest.mark.usefixtures("root")
 def test_a_secret_that_another_group_can_read_is_told(tmp_path: Path) -> None:
     lines = "ldap_bind_dn: cn=a", "ldap_password: secret"
     (warning,) = load(tmp_path, *lines, mode=0o640, group=SOMEBODY).warnings
@@ -163,7 +163,7 @@ def test_a_secret_that_another_group_can_read_is_told(tmp_path: Path) -> None:
     assert load(tmp_path, *lines, mode=0o600, group=SOMEBODY).warnings == ()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to root's group")
+@pytest.mark.usefixtures("root")
 def test_a_credential_of_systemd_is_no_doubt(tmp_path: Path) -> None:
     secret = write(tmp_path / "secret", "secret", mode=0o440)
     assert load(tmp_path, "ldap_bind_dn: cn=a", f"ldap_password_file: {secret}").warnings == ()

@@ -27,15 +27,6 @@ FILES = {"people.ldif": people.tree(2)}
 RIGHT = people.PENGUIN, people.PENGUIN_PASSWORD
 
 
-@pytest.fixture
-def root() -> None:
-    """The test needs root; without it, it is left out, and fails where CI=true."""
-    if os.geteuid() != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("needs root")
-        pytest.skip("needs root")
-
-
 def ping_as(user: str, daemon: Daemon) -> str:
     """What another user is told, in a process of its own: empty where the daemon answers."""
     account = pwd.getpwnam(user)

@@ -1,33 +1,14 @@
-"""The real servers, each started once for all tests; and what is missing, said aloud."""
+"""The real servers, each started once for all tests of a process."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from rig import Authority, DirectoryServer, Ds389, MissingProgram, Slapd, find
+from rig import Authority, DirectoryServer, Ds389, Slapd
+from rig.needs import need
 from rig.programs import folder
-
-
-def need(*programs: str) -> None:
-    """Skip the test where one of the programs is not installed; fail it where CI=true."""
-    try:
-        for program in programs:
-            find(program)
-    except MissingProgram as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-
-
-def need_root() -> None:
-    """Skip the test where it does not run as root; fail it where CI=true."""
-    if os.geteuid() != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("needs root")
-        pytest.skip("needs root")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from integration.conftest import need
 from rig import Authority, Daemon, Ds389, article
 from rig.docs import snippet, snippets
+from rig.needs import need
 from rig.people import PENGUIN, PENGUIN_DN, PENGUIN_PASSWORD, PEOPLE, SERVICE_DN, SUFFIX
 
 PAGE = "how-to/389-ds.md"

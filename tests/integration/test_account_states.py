@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from integration.conftest import need
 from integration.four_ways import FourWays, Said
 from integration.tables import compare
 from rig import Authority, Daemon, DirectoryServer, Ds389, Slapd, article, people
 from rig.dovecot import ask
+from rig.needs import need
 from rig.programs import find, run, wait_until
 
 PAST, TO_COME = "20200101000000Z", "20990101000000Z"

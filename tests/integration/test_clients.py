@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import pytest
 
-from integration.conftest import need, need_root
 from integration.mail_servers import EXIM, POSTFIX, RUN, flags, smtpds
 from rig import Authority, Daemon, Slapd, article
 from rig.cyrus_imap import CyrusImap
 from rig.docs import DOCS, snippet, snippets
 from rig.dovecot import doveadm
 from rig.exim import Exim
+from rig.needs import need, need_root
 from rig.passthrough import PassThrough
 from rig.postfix import Postfix
 from rig.smtp import FORMS

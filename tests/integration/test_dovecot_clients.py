@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from integration.conftest import need, need_root
 from integration.mail_servers import POSTFIX
 from pysaslauthd.model import AuthRequest, Outcome, Reason
 from pysaslauthd.server import listener
@@ -23,6 +22,7 @@ from pysaslauthd.server.dovecot import DovecotServer
 from pysaslauthd.wire.dovecot_session import Unavailable
 from rig.docs import snippet
 from rig.dovecot import doveadm
+from rig.needs import need, need_root
 from rig.people import PENGUIN, PENGUIN_PASSWORD
 from rig.postfix import Postfix, Smtpd
 from rig.programs import folder

@@ -13,9 +13,8 @@ import pytest
 from pysaslauthd.cli import control
 from rig import Daemon, DirectoryServer, Ds389, article, people
 from rig.golden import compare
+from rig.needs import need
 from rig.saslauthd import conf_text
-
-from .conftest import need
 
 GROUP_DN = f"cn=mail,{people.SUFFIX}"
 ACI = (

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from integration.conftest import need, need_root
 from integration.mail_servers import flags, smtpds
 from rig import Daemon, people
 from rig.daemon import ROOT
 from rig.dovecot import ask
+from rig.needs import need, need_root
 from rig.postfix import Postfix
 from rig.programs import find, run
 

@@ -16,10 +16,9 @@ import pytest
 
 from rig import Authority, Daemon, DirectoryServer, Ds389, Slapd, article, people
 from rig.meddler import SLOW, WAYS, Meddler
+from rig.needs import need
 from rig.programs import free_port, wait_until
 from rig.volley import Login, check, volley
-
-from .conftest import need
 
 DEADLINE = 2.0
 SLACK = 0.7

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from integration.conftest import need
 from integration.four_ways import FourWays, Said
 from integration.tables import compare
 from rig import Authority, Ds389, people
+from rig.needs import need
 
 PASSWORD = people.PENGUIN_PASSWORD
 SCHEMES = [

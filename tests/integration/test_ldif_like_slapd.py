@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from integration.conftest import need
 from pysaslauthd import flow
 from pysaslauthd.directory.interface import Query
 from pysaslauthd.directory.ldif import LdifDirectory
 from pysaslauthd.directory.template import Template
 from pysaslauthd.model import AuthRequest, identify
 from rig import Authority, Slapd, people
+from rig.needs import need
 
 ODD = (
     people.person("odd", more="description: a*(b)\\c\ndescription: two   words\n").replace("cn: odd", "cn: Odd")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from integration.conftest import need, need_root
 from integration.mail_servers import EXIM, POSTFIX, RUN, flags, smtpds
 from rig import Authority, Daemon, DirectoryServer, Ds389, Slapd, article
 from rig.docs import snippet
 from rig.dovecot import doveadm
 from rig.exim import Exim
 from rig.mux import request
+from rig.needs import need, need_root
 from rig.people import PENGUIN, PENGUIN_PASSWORD
 from rig.postfix import Postfix, Smtpd
 from rig.programs import wait_until

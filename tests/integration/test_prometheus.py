@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from integration.conftest import need
 from rig import Daemon, Slapd, article, people
 from rig.daemon import ROOT
+from rig.needs import need
 from rig.programs import find, free_port, run, wait_until
 
 MONITORING = ROOT / "docs/monitoring"

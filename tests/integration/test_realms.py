@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from integration.conftest import need
 from integration.test_reload import Load
 from pysaslauthd.cli import control
 from rig import Authority, Daemon, Slapd, article, people
+from rig.needs import need
 from rig.saslauthd import conf_text
 
 KEYS = ("ldap_servers", "ldap_filter", "ldap_auth_method")

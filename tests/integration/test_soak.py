@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.soak import main
 from click.testing import CliRunner
 
-from .conftest import need
+from rig.needs import need
 
 
 def test_a_short_soak_finds_nothing_wrong() -> None:

@@ -8,9 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from rig import Authority, Daemon, Slapd, article, people
+from rig.needs import need
 from rig.programs import wait_until
-
-from .conftest import need
 
 RIGHT = people.PENGUIN, people.PENGUIN_PASSWORD
 STALE = "auth success (cached): [user=penguin@hoge.cxm] [service=smtp] [realm=] [mech=ldap] [detail=stale, "

@@ -12,9 +12,8 @@ from pysaslauthd import __version__
 from pysaslauthd.cli import control
 from rig import Authority, Daemon, Ds389, article, people
 from rig.golden import compare
+from rig.needs import need
 from rig.programs import wait_until
-
-from .conftest import need
 
 SHOWN = [
     (rf"pysaslauthd {re.escape(__version__)}  pid \d+", "pysaslauthd 1.0.0  pid 4711"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from integration.conftest import need, need_root
+from rig.needs import need, need_root
 from rig.tutorial import Machine, lacking, steps
 
 PAGE, JAPANESE = "tutorial.md", "ja/tutorial.md"

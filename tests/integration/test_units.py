@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.conftest import need
+from rig.needs import need
 
 UNITS = Path(__file__).parents[2] / "systemd"
 DROP_INS = "pysaslauthd.service.d"

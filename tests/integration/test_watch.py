@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from rig import Authority, Daemon, DirectoryServer, Ds389, Slapd, article, people
+from rig.needs import need
 from rig.programs import find, run, wait_until
 from rig.relay import Loss, Relay
-
-from .conftest import need
 
 METHODS = ("custom", "bind", "fastbind")
 FASTBIND = {"ldap_filter": f"uid=%U,{people.PEOPLE}"}

@@ -1,0 +1,26 @@
+"""What a test needs of the machine. What is lacking leaves the test out, which says so; tests/conftest.py makes that a
+failure where CI=true.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from rig.programs import MissingProgram, find
+
+
+def need(*programs: str) -> None:
+    """Leave the test out where one of the programs is not installed."""
+    try:
+        for program in programs:
+            find(program)
+    except MissingProgram as missing:
+        pytest.skip(str(missing))
+
+
+def need_root() -> None:
+    """Leave the test out where it does not run as root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
