@@ -12,7 +12,7 @@ from typing import Literal
 import click
 
 from pysaslauthd import __version__, log
-from pysaslauthd.cli.parameters import SOCKET, endpoint, number, run_dir_option, sockets
+from pysaslauthd.cli.parameters import FILE, SOCKET, endpoint, number, run_dir_option, sockets
 from pysaslauthd.cli.start import EXIT_CONFIG, EXIT_START, start
 from pysaslauthd.cli.terminal import EXIT_INTERRUPTED
 from pysaslauthd.config.endpoint import Endpoint
@@ -59,7 +59,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     "-O",
     "--config",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help=f"Configuration file.  [default: {DaemonOptions().config}]",
 )
 @run_dir_option("Where the socket mux and saslauthd.pid are")

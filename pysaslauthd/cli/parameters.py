@@ -60,11 +60,14 @@ def endpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> E
         raise click.BadParameter(str(error), ctx, param) from error
 
 
+FILE = click.Path(path_type=Path, readable=False)
+"""A path. Whether it may be read is told by whoever reads it: with what to do, and not before there is a need."""
+
 config_option = click.option(
     "-O",
     "--config",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=DaemonOptions().config,
     show_default=True,
     help="Configuration file.",
@@ -78,7 +81,7 @@ def run_dir_option(meaning: str) -> Callable[[Callable[..., Any]], Callable[...,
         "-m",
         "--run-dir",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=FILE,
         callback=absolute,
         default=DaemonOptions().run_dir,
         show_default=True,

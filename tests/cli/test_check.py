@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import threading
@@ -292,6 +293,15 @@ def test_a_configuration_that_cannot_be_used_is_an_error(site: Site, text: str, 
     status, found = site.check()
     assert (status, list(found)) == (2, [f"error {what}"])
     assert said in found[f"error {what}"]["detail"]
+
+
+def test_what_may_not_be_read_is_a_step_and_no_wrong_command_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.ask_file()
+    site.run_dir.mkdir()
+    site.write()
+    for name in ("saslauthd.conf", "run"):
+        monkeypatch.setattr(os, "access", lambda path, _, name=name: Path(path).name != name)
+        assert site.text()[0] < 2
 
 
 def test_a_file_that_is_not_there_is_an_error(site: Site) -> None:
