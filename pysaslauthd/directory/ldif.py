@@ -7,7 +7,7 @@ configure it can read it. It has no superior object classes, no aliases and no S
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -95,7 +95,7 @@ class LdifDirectory:
         base = plan.base
         if base is None:
             try:
-                base = dn_of(_filled(query.base, query.base.escaped_values(identity, dn)))
+                base = dn_of(query.base.fill(query.base.escaped_values(identity, dn)))
             except ValueError:  # the values make no DN, so nobody can be meant
                 return Found([])
         candidates, check = plan.filter(content, query.filter.values(identity, dn))
@@ -178,12 +178,5 @@ def _in_scope(dn: Dn, base: Dn, scope: str) -> bool:
     return scope == "base" or dn[len(dn) - len(base) :] == base
 
 
-def _filled(template: Template, values: Sequence[bytes]) -> bytes:
-    pieces = [template.literals[0].encode()]
-    for value, literal in zip(values, template.literals[1:], strict=True):
-        pieces += value, literal.encode()
-    return b"".join(pieces)
-
-
 def _shown(template: Template) -> str:
-    return _filled(template, [f"%{token}".encode() for token in template.tokens]).decode()
+    return template.fill([f"%{token}".encode() for token in template.tokens]).decode()

@@ -11,7 +11,7 @@ BER (:mod:`pysaslauthd.wire.ldap`), where a value is octets and no syntax; DNs g
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -20,6 +20,7 @@ from ldap3.utils.conv import escape_filter_chars
 from pysaslauthd.model import Identity
 
 Escape = Callable[[bytes], bytes]
+"""A value as it may stand in a text: :func:`escape_dn` or :func:`escape_filter`."""
 
 _TOKEN = re.compile(r"%(.?)", re.DOTALL)
 
@@ -100,9 +101,16 @@ class Template:
 
     def expand(self, identity: Identity, escape: Escape, dn: bytes = b"") -> bytes:
         """The whole text, every value through ``escape``."""
+        return self.fill([escape(value) for value in self.values(identity, dn)])
+
+    def fill(self, values: Sequence[bytes]) -> bytes:
+        """The whole text with these in the tokens' places, as they are.
+
+        :raises ValueError: they are not as many as the tokens.
+        """
         parts = [self.literals[0].encode()]
-        for value, literal in zip(self.values(identity, dn), self.literals[1:], strict=True):
-            parts += escape(value), literal.encode()
+        for value, literal in zip(values, self.literals[1:], strict=True):
+            parts += value, literal.encode()
         return b"".join(parts)
 
 

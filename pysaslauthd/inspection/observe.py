@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from pysaslauthd import passwords
 from pysaslauthd.directory.interface import Bound, Directory, Entry, Found, Query
-from pysaslauthd.directory.template import Template, escape_filter
+from pysaslauthd.directory.template import escape_filter
 from pysaslauthd.errors import DirectoryError, StoredPasswordError
 from pysaslauthd.flow import Flow
 from pysaslauthd.model import Identity
@@ -90,7 +90,7 @@ class ObservedDirectory(Around):
 
     async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
         """See the interface."""
-        base = _filled(query.base, query.base.escaped_values(identity, dn))
+        base = query.base.fill(query.base.escaped_values(identity, dn))
         filter_ = query.filter.expand(identity, escape_filter, dn)
         asked = super().search(query, identity, dn)
         found = await self._note("search", base, asked, _counted, query.scope, filter_)
@@ -173,11 +173,6 @@ def scheme_of(stored: bytes, max_ms: float) -> tuple[str, bool]:
         return passwords.parse(stored, max_ms=max_ms).scheme, True
     except StoredPasswordError as error:
         return error.scheme, False
-
-
-def _filled(template: Template, values: Sequence[bytes]) -> bytes:
-    literals = [literal.encode() for literal in template.literals]
-    return literals[0] + b"".join(value + literal for value, literal in zip(values, literals[1:], strict=True))
 
 
 def _counted(found: Found) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from pysaslauthd.config import AuthMethod, LdapSettings
@@ -14,19 +13,17 @@ from pysaslauthd.errors import DirectoryRefused
 from pysaslauthd.flow import future
 from pysaslauthd.inspection.step import Finding, Result, Stage
 from pysaslauthd.mechanisms import visibility
-from pysaslauthd.mechanisms.user import user_query
-from pysaslauthd.model import Identity
+from pysaslauthd.mechanisms.user import INSUFFICIENT_ACCESS_RIGHTS, NOBODY, anybody, user_query
 
 SAMPLE = 10
 """Users that are looked at: one alone may lack a password."""
 
-_NOBODY = Identity(b"", b"", b"", b"", b"")
 _NO_ATTRIBUTES = ("1.1",)
 """RFC 4511 section 4.5.1.8: the DN alone."""
-_ASSERTION = re.compile(r"\(([A-Za-z][\w.;-]*)[~<>]?=([^()]*)\)")
-"""attribute=value: where the value holds a token, any value will do, so that no login need be known."""
 _NO_USER = "no user to look at; pysaslauthctl explain USER looks at one"
 _ANY = Template.parse("(objectClass=*)")
+_NO_MEMBER = b"cn=nobody"
+"""A value to compare with where none is known: whether it may be compared shows all the same."""
 
 _NO_SUCH_OBJECT = 32
 _TOO_MANY = frozenset({3, 11, 53})
@@ -87,20 +84,22 @@ class Questions:
         settings = self._settings
         if Template.parse(settings.search_base).tokens:
             return _needs_login("ldap_search_base")
-        anybody = _anybody(settings.filter)
-        asked = replace(user_query(settings), filter=Template.parse(anybody), size_limit=SAMPLE, controls=())
+        wide = anybody(settings.filter)
+        if Template.parse(wide).tokens:
+            return _needs_login("ldap_filter")
+        asked = replace(user_query(settings), filter=Template.parse(wide), size_limit=SAMPLE, controls=())
         try:
             found = await self._search(asked)
         except DirectoryRefused as refused:
             if refused.code not in _TOO_MANY:
                 raise
-            return Finding(Result.SKIPPED, f"the directory does not search for {anybody}: {refused}")
+            return Finding(Result.SKIPPED, f"the directory does not search for {wide}: {refused}")
         self._users = found.entries
         if found.entries:
-            return Finding(Result.OK, f"found with {anybody}")
+            return Finding(Result.OK, f"found with {wide}")
         return Finding(
             Result.ERROR,
-            f"nobody is found with {anybody}, so nobody can log in",
+            f"nobody is found with {wide}, so nobody can log in",
             "mend ldap_search_base, ldap_filter or ldap_scope, or allow the service account to search for the filter's"
             " attributes",
         )
@@ -134,19 +133,26 @@ class Questions:
         if entries is None:
             return _no_entry(dn)
         members = entries[0].attributes.get(name.lower(), []) if entries else []
-        if not members:
-            return Finding(
-                Result.WARNING,
-                f"{dn} shows no {name}: there is none, or none that the service account may read",
-                "log in as a member with pysaslauthctl explain USER; comparing needs a right of its own",
-            )
-        if not await future(self._directory.compare(dn.encode(), name, members[0])):
+        compared = forbidden = False
+        try:
+            compared = await future(self._directory.compare(dn.encode(), name, members[0] if members else _NO_MEMBER))
+        except DirectoryRefused as refused:
+            forbidden = refused.code == INSUFFICIENT_ACCESS_RIGHTS
+            if members and not forbidden:
+                raise
+        if compared:
+            return Finding(Result.OK, f"{name} of {dn} can be compared")
+        if members or forbidden:
             return Finding(
                 Result.ERROR,
-                f"{name} of {dn} can be read, but not compared, so nobody can log in",
+                f"{name} of {dn} cannot be compared, so nobody can log in",
                 f"allow the service account to compare {name}",
             )
-        return Finding(Result.OK, f"{name} of {dn} can be compared")
+        return Finding(
+            Result.WARNING,
+            f"{dn} shows no {name}: it has none, or the service account may not read it, or there is no such entry",
+            "log in as a member with pysaslauthctl explain USER",
+        )
 
     async def _group_filter(self) -> Finding:
         settings = self._settings
@@ -157,13 +163,15 @@ class Questions:
             return Finding(Result.ERROR, str(error), "mend ldap_group_filter")
         if Template.parse(base).tokens:
             return _needs_login("ldap_group_search_base")
-        anybody = _anybody(settings.group_filter)
-        query = self._query(base, Template.parse(anybody), settings.group_scope, most=1)
+        wide = anybody(settings.group_filter)
+        if Template.parse(wide).tokens:
+            return _needs_login("ldap_group_filter")
+        query = self._query(base, Template.parse(wide), settings.group_scope, most=1)
         if (await self._search(query)).entries:
-            return Finding(Result.OK, f"found with {anybody}")
+            return Finding(Result.OK, f"found with {wide}")
         return Finding(
             Result.ERROR,
-            f"no group is found with {anybody}, so nobody can log in",
+            f"no group is found with {wide}, so nobody can log in",
             "mend ldap_group_filter or ldap_group_search_base, or allow the service account to search for the filter's"
             " attributes",
         )
@@ -202,7 +210,7 @@ class Questions:
         )
 
     async def _search(self, query: Query) -> Found:
-        return await future(self._directory.search(query, _NOBODY))
+        return await future(self._directory.search(query, NOBODY))
 
 
 def _no_entry(dn: str) -> Finding:
@@ -213,8 +221,3 @@ def _no_entry(dn: str) -> Finding:
 
 def _needs_login(key: str) -> Finding:
     return Finding(Result.SKIPPED, f"{key} hangs on the login; pysaslauthctl explain USER looks at one")
-
-
-def _anybody(filter_: str) -> str:
-    """The filter with every value that hangs on the login made a presence test."""
-    return _ASSERTION.sub(lambda match: f"({match[1]}=*)" if Template.parse(match[2]).tokens else match[0], filter_)

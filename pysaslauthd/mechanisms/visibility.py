@@ -7,7 +7,6 @@ control. Both are asked about any one of the users.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,18 +14,13 @@ from pysaslauthd.config import AuthMethod, LdapSettings
 from pysaslauthd.directory.interface import Directory, Entry, Query
 from pysaslauthd.directory.template import Template
 from pysaslauthd.errors import DirectoryError, DirectoryRefused
-from pysaslauthd.mechanisms.user import INSUFFICIENT_ACCESS_RIGHTS, user_query
-from pysaslauthd.model import Identity
+from pysaslauthd.mechanisms.user import INSUFFICIENT_ACCESS_RIGHTS, NOBODY, anybody, user_query
 from pysaslauthd.wire.ldap.controls import ACCOUNT_USABILITY, EFFECTIVE_RIGHTS
 from pysaslauthd.wire.ldap.request import Control
 
-_NOBODY = Identity(b"", b"", b"", b"", b"")
 _RIGHTS = "attributelevelrights"
 _LOCK, _EXPIRY = "nsaccountlock", "passwordexpirationtime"
 _READABLE = "nsAccountLock || passwordExpirationTime || shadowExpire"
-
-# (attribute=value with a token): the value becomes "any", so that no login need be known.
-_ASSERTION = re.compile(r"\(([A-Za-z][\w.;-]*)[~<>]?=([^()]*)\)")
 
 
 class Sight(NamedTuple):
@@ -51,7 +45,7 @@ async def look(settings: LdapSettings, directory: Directory) -> Sight:
     if base.tokens:
         return _untold("ldap_search_base has tokens, so no user can be found without a login")
     query = replace(
-        user_query(settings), base=base, filter=Template.parse(_anybody(settings.filter)), size_limit=1, controls=()
+        user_query(settings), base=base, filter=Template.parse(anybody(settings.filter)), size_limit=1, controls=()
     )
     try:
         entry, told = await _by_usability(directory, query)
@@ -71,15 +65,10 @@ def _untold(why: str) -> Sight:
     return Sight(None, f"whether the service account sees locked accounts cannot be told: {why}")
 
 
-def _anybody(filter_: str) -> str:
-    """The filter with every value that hangs on the login made a presence test."""
-    return _ASSERTION.sub(lambda match: f"({match[1]}=*)" if Template.parse(match[2]).tokens else match[0], filter_)
-
-
 async def _by_usability(directory: Directory, query: Query) -> tuple[Entry | None, bool]:
     """A user, and whether the directory says of it if it may be used."""
     try:
-        found = await directory.search(replace(query, controls=(Control(ACCOUNT_USABILITY),)), _NOBODY)
+        found = await directory.search(replace(query, controls=(Control(ACCOUNT_USABILITY),)), NOBODY)
     except DirectoryRefused as refused:
         if refused.code != INSUFFICIENT_ACCESS_RIGHTS:
             raise
@@ -93,7 +82,7 @@ async def _rights(directory: Directory, query: Query, settings: LdapSettings) ->
     if settings.use_sasl:  # its DN is not known
         return None
     control = Control(EFFECTIVE_RIGHTS, value=b"dn:" + settings.bind_dn.encode())
-    found = await directory.search(replace(query, controls=(control,)), _NOBODY)
+    found = await directory.search(replace(query, controls=(control,)), NOBODY)
     if not found.entries or _RIGHTS not in found.entries[0].attributes:
         return None
     listed = b",".join(found.entries[0].attributes[_RIGHTS]).decode(errors="replace").lower().split(",")

@@ -461,6 +461,29 @@ def test_nobody_to_be_found_is_an_error(site: Site, server: FakeLdap) -> None:
     assert "nobody is found with (&(objectclass=penguin)(mail=*))" in found["error users"]["detail"]
 
 
+@pytest.mark.parametrize(
+    ("keys", "what", "said"),
+    [
+        ({"ldap_filter": "(:dn:2.5.13.5:=%u)"}, "users", "ldap_filter hangs on the login"),
+        (
+            {"ldap_group_match_method": "filter", "ldap_group_filter": "(:dn:2.5.13.1:=%D)"},
+            "group",
+            "ldap_group_filter hangs on the login",
+        ),
+    ],
+)
+def test_a_filter_that_means_nobody_without_a_login_is_not_asked(
+    site: Site, server: FakeLdap, keys: dict[str, str], what: str, said: str
+) -> None:
+    site.ask(server, "bind")
+    site.keys |= keys
+    status, out = site.text("--json")
+    assert status == 0
+    (step,) = [each for each in json.loads(out)["steps"] if each["what"] == what]
+    assert step["result"] == "skipped"
+    assert said in step["detail"]
+
+
 @pytest.mark.parametrize("code", [3, 11, 53])
 def test_a_directory_that_does_not_search_for_everybody_is_no_error(site: Site, server: FakeLdap, code: int) -> None:
     site.ask(server, "bind")
@@ -492,7 +515,28 @@ def test_a_group_that_may_not_be_compared_is_an_error(site: Site, server: FakeLd
     server.fault("compare", faults.result(16))
     status, found = site.check()
     assert (status, list(found)) == (2, ["error group"])
-    assert "can be read, but not compared" in found["error group"]["detail"]
+    assert "cannot be compared, so nobody can log in" in found["error group"]["detail"]
+
+
+@pytest.mark.parametrize("group", [GROUP_DN, people.PEOPLE])
+def test_a_group_whose_comparing_is_refused_is_an_error_be_its_members_read_or_not(
+    site: Site, server: FakeLdap, group: str
+) -> None:
+    site.ask(server)
+    site.keys["ldap_group_dn"] = group
+    server.fault("compare", faults.result(50))
+    status, found = site.check()
+    assert (status, list(found)) == (2, ["error group"])
+    assert found["error group"]["advice"] == "allow the service account to compare uniqueMember"
+
+
+def test_another_refusal_to_compare_is_told_as_it_is(site: Site, server: FakeLdap) -> None:
+    site.ask(server)
+    site.keys["ldap_group_dn"] = GROUP_DN
+    server.fault("compare", faults.result(80, "on fire"))
+    status, found = site.check()
+    assert (status, list(found)) == (2, ["error group"])
+    assert "result 80 (on fire)" in found["error group"]["detail"]
 
 
 def test_a_group_filter_that_finds_none_is_an_error(site: Site, server: FakeLdap) -> None:

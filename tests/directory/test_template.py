@@ -106,3 +106,15 @@ def test_an_escaped_filter_value_is_one_equality_and_unchanged_to_ldap3(value: b
     (item,) = parse_filter(text, None, False, False, None, False).elements
     assert item.assertion["attr"] == "mail"
     assert prepare_filter_for_sending(item.assertion["value"]) == b"x" + value + b"x"
+
+
+def test_values_are_filled_in_as_they_are_each_in_its_token_s_place() -> None:
+    template = Template.parse("uid=%U,ou=%d,größe")
+    assert template.fill([b"a,b", b"\xff"]) == b"uid=a,b,ou=\xff," + "größe".encode()
+    assert Template.parse("ou=People").fill([]) == b"ou=People"
+
+
+@pytest.mark.parametrize("values", [[], [b"a", b"b"]])
+def test_no_value_is_left_out_and_none_is_left_over(values: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="argument 2 is"):
+        Template.parse("uid=%U").fill(values)
