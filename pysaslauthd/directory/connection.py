@@ -45,13 +45,13 @@ class Pulse:
         self.heard = 0.0
 
 
-class _Operation:
+class _Operation(Reply[Answer]):
     """A request that waits for its answer."""
 
-    __slots__ = ("asked", "entries", "references", "reply")
+    __slots__ = ("asked", "entries", "references")
 
     def __init__(self, asked: float) -> None:
-        self.reply: Reply[Answer] = Reply()
+        super().__init__()
         self.asked = asked
         self.entries: list[SearchEntry] = []
         self.references: list[tuple[str, ...]] = []
@@ -113,14 +113,14 @@ class LdapConnection(asyncio.BufferedProtocol):
         now = self._loop.time()
         operation = _Operation(now)
         if self.lost:
-            operation.reply.fail(ConnectionLost(f"{self.server.text}: the connection is closed"))
-            return operation.reply
+            operation.fail(ConnectionLost(f"{self.server.text}: the connection is closed"))
+            return operation
         self._next_id = message_id + 1 if message_id < request.LAST_ID else request.FIRST_ID
         self._pending[message_id] = operation
         if self._timer is None:
             self._timer = self._loop.call_at(now + self._timeout, self._expire)
         self._write(octets)
-        return operation.reply
+        return operation
 
     def _write(self, octets: bytes) -> None:
         if len(self._pending) == 1 and not self._out:
@@ -201,7 +201,7 @@ class LdapConnection(asyncio.BufferedProtocol):
             response.extended_value(message) if message.operation == response.EXTENDED_RESPONSE else b"",
         )
         del self._pending[message_id]
-        deliver(operation.reply, answer)
+        deliver(operation, answer)
 
     def _abandon(self, message_id: int) -> None:
         abandoning = self._next_id
@@ -222,7 +222,7 @@ class LdapConnection(asyncio.BufferedProtocol):
             if message_id in self._pending:  # failing one may have closed the connection
                 del self._pending[message_id]
                 silent = operation.asked >= self._pulse.heard
-                deliver_failure(operation.reply, DirectoryTimeout(text, silent=silent))
+                deliver_failure(operation, DirectoryTimeout(text, silent=silent))
                 if not self.lost:
                     self._abandon(message_id)
         if late and late[0][1].asked >= self._heard:
@@ -234,7 +234,7 @@ class LdapConnection(asyncio.BufferedProtocol):
         silent = since >= self._pulse.heard
         stuck, self._pending = self._pending, {}
         for operation in stuck.values():
-            deliver_failure(operation.reply, DirectoryTimeout(text, silent=silent))
+            deliver_failure(operation, DirectoryTimeout(text, silent=silent))
         self._lose(text)
 
     # -- the end
@@ -262,7 +262,7 @@ class LdapConnection(asyncio.BufferedProtocol):
         if pending:
             logger.info("%s: connection lost with %d requests in flight: %s", self.server.text, len(pending), why)
         for operation in pending.values():
-            deliver_failure(operation.reply, ConnectionLost(f"{self.server.text}: {why}"))
+            deliver_failure(operation, ConnectionLost(f"{self.server.text}: {why}"))
 
     def close(self) -> None:
         """End the connection at once, with an unbind. What is in flight fails with ConnectionLost."""

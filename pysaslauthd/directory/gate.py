@@ -50,21 +50,27 @@ class Gate:
         """Flows past the gate now."""
         return self._inside
 
+    def passes(self) -> bool:
+        """Take a place if one is free, as nearly always; then it needs one leave."""
+        if self._limit and (self._inside >= self._limit or self._waiting):
+            return False
+        self._inside += 1
+        return True
+
     async def enter(self) -> None:
         """Wait for a place and take it. Each enter needs one leave, unless it raises.
 
         :raises DirectoryOverloaded: no place comes free in time, others are served.
         :raises DirectoryTimeout: the same where nobody is served.
         """
-        if self._limit and (self._inside >= self._limit or self._waiting):
-            ahead = len(self._waiting)
-            if ahead // self._limit * self._pace > self._patience:
-                raise self._refusal()
-            place: Reply[None] = Reply()
-            self._waiting.append(_Waiting(self._loop.time() + self._patience, place))
-            await place  # leave() has taken it for us
-        else:
-            self._inside += 1
+        if self.passes():
+            return
+        ahead = len(self._waiting)
+        if ahead // self._limit * self._pace > self._patience:
+            raise self._refusal()
+        place: Reply[None] = Reply()
+        self._waiting.append(_Waiting(self._loop.time() + self._patience, place))
+        await place  # leave() has taken it for us
 
     def leave(self) -> None:
         """Give the place back; the flow that has waited longest runs up to its next wait before this returns."""

@@ -8,14 +8,9 @@ from typing import NamedTuple, Protocol
 from pysaslauthd.directory.template import Template
 from pysaslauthd.model import Identity
 from pysaslauthd.wire.ldap.request import Control
+from pysaslauthd.wire.ldap.response import SearchEntry
 
-
-class Entry(NamedTuple):
-    """One entry of a search result: its DN, its attributes' values by lower-case name, control values by OID."""
-
-    dn: bytes
-    attributes: dict[str, list[bytes]]
-    controls: dict[str, bytes] = {}  # noqa: RUF012 - never changed
+Entry = SearchEntry
 
 
 class Found(NamedTuple):

@@ -130,8 +130,12 @@ class Server:
 
     # -- user binds
 
+    def idle_binder(self) -> LdapConnection | None:
+        """An open connection for one user bind, if one is idle; give it back with :meth:`release`, or close it."""
+        return self._binders.pop() if self._binders else None
+
     async def binder(self) -> LdapConnection:
-        """A connection for one user bind; give it back with :meth:`release`, or close it.
+        """The same, a new one where none is idle.
 
         :raises DirectoryError: none could be made.
         """

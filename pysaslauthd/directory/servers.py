@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from pysaslauthd.config import LdapSettings
 from pysaslauthd.directory.answer import REFERRAL, SIZE_LIMIT_EXCEEDED, SUCCESS, TRANSIENT, Answer, refuse
 from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.connection import LdapConnection
 from pysaslauthd.directory.gate import Gate
-from pysaslauthd.directory.interface import Bound, Entry, Found, Query, ServerState
+from pysaslauthd.directory.interface import Bound, Found, Query, ServerState
 from pysaslauthd.directory.referral import Referrals, Search
 from pysaslauthd.directory.roster import Roster
 from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
-from pysaslauthd.flow import Flow
 from pysaslauthd.model import Identity
 from pysaslauthd.wire.ldap import request
 from pysaslauthd.wire.ldap.request import Control, RequestTemplate, UnencodableError
-
-T = TypeVar("T")
 
 MAX_SEARCHES = 900
 """Searches and compares in flight at most: there may be one connection for them all, and OpenLDAP ends a session with
@@ -39,6 +35,8 @@ NO_SUCH_ATTRIBUTE = 16
 UNDEFINED_ATTRIBUTE_TYPE = 17
 NO_SUCH_OBJECT = 32
 INVALID_DN_SYNTAX = 34
+
+_BOUND_ELSEWHERE = TRANSIENT | {REFERRAL}  # a referral is not followed: a password never goes to another host
 
 
 class Servers:
@@ -78,25 +76,16 @@ class Servers:
         """See the interface. The base's values are escaped as DN values, the filter's need no escape."""
         template = self._queries.get(query) or self._prepare(query)
         base_values, filter_values = query.base.escaped_values(identity, dn), query.filter.values(identity, dn)
-        values = base_values + filter_values
-
-        async def ask(server: Server) -> Answer:
-            connection = server.searcher() or await server.connected()
-            return _usable(await connection.ask(template, values), "search")
-
-        await self._searching.enter()
         try:
-            answer = await self._ask(ask)
+            answer = await self._search(template, base_values + filter_values, "search")
             if self._referrals is not None and (answer.references or answer.result.code == REFERRAL):
                 search = Search(query, _filled(query.base.literals, base_values), query.scope, filter_values)
                 answer = await self._referrals.follow(search, answer)
         except UnencodableError:  # the values make no request, so nobody can be meant
             return Found([])
-        finally:
-            self._searching.leave()
         code = answer.result.code
         if code in (SUCCESS, SIZE_LIMIT_EXCEEDED):
-            return Found([Entry(*found) for found in answer.entries], code != SUCCESS, len(answer.references))
+            return Found(answer.entries, code != SUCCESS, len(answer.references))
         if query.base.tokens and code in (NO_SUCH_OBJECT, INVALID_DN_SYNTAX):
             return Found([])
         raise refuse(answer, "search")
@@ -106,16 +95,7 @@ class Servers:
         template = self._compares.get(attribute)
         if template is None:
             template = self._compares[attribute] = request.compare_template(attribute)
-
-        async def ask(server: Server) -> Answer:
-            connection = server.searcher() or await server.connected()
-            return _usable(await connection.ask(template, [dn, value]), "compare")
-
-        await self._searching.enter()
-        try:
-            answer = await self._ask(ask)
-        finally:
-            self._searching.leave()
+        answer = await self._search(template, [dn, value], "compare")
         code = answer.result.code
         if code in (COMPARE_TRUE, COMPARE_FALSE, NO_SUCH_ATTRIBUTE, UNDEFINED_ATTRIBUTE_TYPE, NO_SUCH_OBJECT):
             return code == COMPARE_TRUE
@@ -125,50 +105,69 @@ class Servers:
         """See the interface. The request carries the password policy control."""
         if not dn:  # a bind as nobody proves nothing (RFC 4513 section 5.1.1)
             return Bound(INVALID_DN_SYNTAX, "no DN")
-
-        async def ask(connection: LdapConnection) -> Bound:
-            return _bound(await connection.ask(self._simple_bind, [dn, password]))
-
-        return await self._bind(ask)
+        return await self._bind(lambda connection: connection.ask(self._simple_bind, [dn, password]))
 
     async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
         """See the interface."""
         credentials = b"\0".join([b"", authcid, password])
 
-        async def ask(connection: LdapConnection) -> Bound:
-            bound = _bound(
-                await connection.ask_once(lambda number: request.sasl_bind(number, "PLAIN", credentials, self._policy))
+        async def ask(connection: LdapConnection) -> Answer:
+            answer = await connection.ask_once(
+                lambda number: request.sasl_bind(number, "PLAIN", credentials, self._policy)
             )
-            if bound.code == SUCCESS:
-                who = await connection.ask_once(lambda number: request.extended(number, request.WHO_AM_I))
-                if who.result.code == SUCCESS:
-                    bound = bound._replace(authzid=who.extended_value)
-            return bound
+            if answer.result.code != SUCCESS:
+                return answer
+            who = await connection.ask_once(lambda number: request.extended(number, request.WHO_AM_I))
+            return answer if who.result.code else answer._replace(extended_value=who.extended_value)
 
         return await self._bind(ask)
 
-    async def _bind(self, ask: Callable[[LdapConnection], Flow[Bound]]) -> Bound:
-        async def ask_alone(server: Server) -> Bound:
-            connection = await server.binder()
+    async def _search(self, template: RequestTemplate, values: Sequence[bytes], doing: str) -> Answer:
+        """The answer to a search or compare, from a connection for searches of whichever server gives one."""
+
+        def ask(server: Server) -> Awaitable[Answer]:
+            connection = server.searcher()
+            return (
+                connection.ask(template, values)
+                if connection is not None
+                else _when_connected(server, template, values)
+            )
+
+        if not self._searching.passes():
+            await self._searching.enter()
+        try:
+            return await self._ask(ask, TRANSIENT, doing)
+        finally:
+            self._searching.leave()
+
+    async def _bind(self, ask: Callable[[LdapConnection], Awaitable[Answer]]) -> Bound:
+        async def ask_alone(server: Server) -> Answer:
+            connection = server.idle_binder() or await server.binder()
             try:
-                bound = await ask(connection)
+                answer = await ask(connection)
             except BaseException:  # a bind cannot be abandoned (RFC 4511 section 4.11): nobody may wait behind it
                 connection.close()
                 raise
             server.release(connection)
-            return bound
+            return answer
 
-        await self._binding.enter()
+        if not self._binding.passes():
+            await self._binding.enter()
         try:
-            return await self._ask(ask_alone)
+            answer = await self._ask(ask_alone, _BOUND_ELSEWHERE, "bind")
         finally:
             self._binding.leave()
+        code, message, _ = answer.result
+        return Bound(code, message, answer.controls, answer.server.text, answer.extended_value)
 
     # -- whom to ask
 
-    async def _ask(self, ask: Callable[[Server], Flow[T]]) -> T:
-        """Ask the first server that answers; once more where the connection broke under the request."""
-        failure: DirectoryError = DirectoryDown("no directory server")
+    async def _ask(self, ask: Callable[[Server], Awaitable[Answer]], elsewhere: frozenset[int], doing: str) -> Answer:
+        """Ask the first server that answers; once more where the connection broke under the request.
+
+        :param elsewhere: the result codes for which another server is asked.
+        """
+        failure: DirectoryError | None = None
         if not self._servers:
             await self._roster.known()
         for server in self._roster.in_order():
@@ -178,14 +177,19 @@ class Servers:
                 if attempt and server.up is False:  # found to be hung or down meanwhile
                     break
                 try:
-                    return await ask(server)
+                    answer = await ask(server)
+                    if answer.result.code not in elsewhere:
+                        return answer
+                    failure = refuse(answer, doing)
+                    break
                 except ConnectionLost as error:
                     failure = error
                 except DirectoryError as error:
                     failure = error
                     break
-            server.failed(failure)
-        raise failure
+            if failure is not None:
+                server.failed(failure)
+        raise failure or DirectoryDown("no directory server")
 
     # -- life
 
@@ -230,15 +234,6 @@ def _filled(literals: Sequence[str], values: Sequence[bytes]) -> bytes:
     return octets[0] + b"".join(value + after for value, after in zip(values, octets[1:], strict=True))
 
 
-def _bound(answer: Answer) -> Bound:
-    result = _usable(answer, "bind").result
-    if result.code == REFERRAL:  # a password never goes to another host
-        raise refuse(answer, "bind")
-    return Bound(result.code, result.message, answer.controls, answer.server.text)
-
-
-def _usable(answer: Answer, doing: str) -> Answer:
-    """The answer, unless another server should be asked."""
-    if answer.result.code in TRANSIENT:
-        raise refuse(answer, doing)
-    return answer
+async def _when_connected(server: Server, template: RequestTemplate, values: Sequence[bytes]) -> Answer:
+    connection = await server.connected()
+    return await connection.ask(template, values)

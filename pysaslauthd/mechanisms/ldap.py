@@ -20,6 +20,10 @@ from pysaslauthd.mechanisms.sources import Sources
 from pysaslauthd.mechanisms.user import INSUFFICIENT_ACCESS_RIGHTS, user_query
 from pysaslauthd.model import Identity, Outcome, Reason, Verdict
 
+# Read several times a login, and a member of an enum takes as long to look up as a call.
+_OK = Reason.OK
+_MUST_CHANGE = Reason.MUST_CHANGE
+
 
 class LdapMechanism:
     """Decides one login by asking a directory.
@@ -89,35 +93,49 @@ class LdapMechanism:
         return b"\0".join(self._key.values(identity))
 
     async def check(self, identity: Identity, password: bytes) -> Outcome:
-        """Ask the directory about a login whose password is not empty. A flow; never raises a DirectoryError."""
+        """Ask the directory about a login whose password is not empty. A flow; never raises a DirectoryError.
+
+        What else must hold is looked at once the password is known to be right, so that nobody learns it by guessing.
+        """
         try:
-            return await self._method(identity, password)
+            outcome, entry = await self._method(identity, password)
+            if outcome.reason is _OK and entry is not None and self._refusal is not None:
+                refusal = self._refusal(entry, self._clock())
+                if refusal is not None:
+                    outcome = outcome._replace(reason=refusal.reason, detail=refusal.detail)
+            if outcome.reason is _MUST_CHANGE and self._accepts_must_change:
+                outcome = outcome._replace(reason=_OK, detail="")
+            if outcome.reason is _OK and self._group is not None:
+                outcome = await self._group.settle(identity, outcome, entry)
+            if outcome.reason is _OK and self._sources is not None:
+                outcome = await self._sources.settle(identity, outcome, entry)
         except DirectoryError as error:
             return verdict.of_error(error)
         except ProtocolError as error:
             return Outcome(Reason.DIRECTORY_REFUSED, str(error))
+        return outcome
 
-    # -- the methods
+    # -- the methods: what becomes of the password, and the user's entry where it was read
 
-    async def _custom(self, identity: Identity, password: bytes) -> Outcome:
+    async def _custom(self, identity: Identity, password: bytes) -> tuple[Outcome, Entry | None]:
         """Compare the password with the entry's own values, of which any may match."""
         found = await self._find(identity)
         if isinstance(found, Outcome):
-            return found
+            return found, None
         stored = found.attributes.get(self._password_attribute)
         if not stored:
-            return Outcome(Reason.NO_PASSWORD, "none stored, or none that the service account may read", found.dn)
-        return await self._settle(identity, await self._compare(stored, password, found.dn), found)
+            missing = "none stored, or none that the service account may read"
+            return Outcome(Reason.NO_PASSWORD, missing, found.dn), found
+        return await self._compare(stored, password, found.dn), found
 
-    async def _bind(self, identity: Identity, password: bytes) -> Outcome:
+    async def _bind(self, identity: Identity, password: bytes) -> tuple[Outcome, Entry | None]:
         """Find the entry, bind as it."""
         found = await self._find(identity)
         if isinstance(found, Outcome):
-            return found
-        outcome = verdict.of_bind(await self._directory.bind(found.dn, password))
-        return await self._settle(identity, outcome._replace(dn=found.dn), found)
+            return found, None
+        return verdict.of_bind(await self._directory.bind(found.dn, password), found.dn), found
 
-    async def _fastbind(self, identity: Identity, password: bytes) -> Outcome:
+    async def _fastbind(self, identity: Identity, password: bytes) -> tuple[Outcome, Entry | None]:
         """Bind as the DN that the filter makes, or by SASL as the login; no search."""
         if self._sasl_plain:
             realm = identity.realm
@@ -127,7 +145,7 @@ class LdapMechanism:
         else:
             dn = self._filter.expand(identity, escape_dn)
             bound = await self._directory.bind(dn, password)
-        return await self._settle(identity, verdict.of_bind(bound)._replace(dn=dn), None)
+        return verdict.of_bind(bound, dn), None
 
     # -- their parts
 
@@ -169,7 +187,7 @@ class LdapMechanism:
             else:
                 matches = parsed.verify(password)
             if matches:
-                return Outcome(Reason.OK, dn=dn)
+                return Outcome(_OK, "", dn)
             mismatch.append(parsed.scheme)
         for failure in unchecked:  # it might have matched, had it been checked
             if failure.reason.verdict is Verdict.UNAVAILABLE:
@@ -177,20 +195,3 @@ class LdapMechanism:
         if mismatch:
             return Outcome(Reason.WRONG_PASSWORD, f"scheme {' '.join(mismatch)}", dn)
         return Outcome(unchecked[0].reason, unchecked[0].detail, dn)
-
-    async def _settle(self, identity: Identity, outcome: Outcome, entry: Entry | None) -> Outcome:
-        """What becomes of a right password: the account's state, then the group.
-
-        Only then, so that nobody learns either by guessing.
-        """
-        if outcome.verdict is Verdict.ACCEPTED and entry is not None and self._refusal is not None:
-            refusal = self._refusal(entry, self._clock())
-            if refusal is not None:
-                outcome = outcome._replace(reason=refusal.reason, detail=refusal.detail)
-        if outcome.reason is Reason.MUST_CHANGE and self._accepts_must_change:
-            outcome = outcome._replace(reason=Reason.OK, detail="")
-        if outcome.verdict is Verdict.ACCEPTED and self._group is not None:
-            outcome = await self._group.settle(identity, outcome, entry)
-        if outcome.verdict is Verdict.ACCEPTED and self._sources is not None:
-            return await self._sources.settle(identity, outcome, entry)
-        return outcome

@@ -19,6 +19,7 @@ from pysaslauthd.model import Outcome, Reason
 from pysaslauthd.wire.ldap import controls
 from pysaslauthd.wire.ldap.request import PASSWORD_POLICY
 
+_OK = Reason.OK
 _SUCCESS = 0
 _INVALID_CREDENTIALS = 49
 
@@ -62,32 +63,35 @@ _AD_ERRORS = {
 right password alone."""
 
 
-def of_bind(bound: Bound) -> Outcome:
+def of_bind(bound: Bound, dn: bytes = b"") -> Outcome:
     """What a user's bind says about the user.
 
+    :param dn: the user's.
     :raises ProtocolError: a control is malformed.
     """
     reason = _reason(bound)
-    detail = "" if reason is Reason.OK else f"bind: result {bound.code} {bound.message}".rstrip()
-    return Outcome(reason, detail, server=bound.server)
+    detail = "" if reason is _OK else f"bind: result {bound.code} {bound.message}".rstrip()
+    return Outcome(reason, detail, dn, bound.server)
 
 
 def _reason(bound: Bound) -> Reason:
-    code, message = bound.code, bound.message
+    code, message, held = bound.code, bound.message, bound.controls
+    if code == _SUCCESS and not held:
+        return _OK
     for (expected, beginning), meaning in _MESSAGES.items():
         if code == expected and message.startswith(beginning):
             return meaning
-    value = bound.controls.get(PASSWORD_POLICY)
+    value = held.get(PASSWORD_POLICY)
     policy = None if value is None else controls.password_policy(value)
     if code == _SUCCESS:
         if policy is not None:
             return Reason.MUST_CHANGE if policy.error == _CHANGE_AFTER_RESET else Reason.OK
         # From servers without the newer control. There it comes with grace logins too.
-        return Reason.MUST_CHANGE if controls.EXPIRED in bound.controls else Reason.OK
+        return Reason.MUST_CHANGE if controls.EXPIRED in held else Reason.OK
     if policy is not None and policy.error in _POLICY_ERRORS:
         return _POLICY_ERRORS[policy.error]
     if code == _INVALID_CREDENTIALS:
-        if controls.EXPIRED in bound.controls:
+        if controls.EXPIRED in held:
             return Reason.EXPIRED
         if found := _AD_ERROR.search(message):
             return _AD_ERRORS.get(found[1].lower(), Reason.DIRECTORY_REFUSED)

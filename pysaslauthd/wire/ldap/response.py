@@ -6,6 +6,7 @@ has it is a ProtocolError.
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from pysaslauthd.errors import ProtocolError
@@ -39,8 +40,12 @@ class Response(NamedTuple):
     """The contents of its controls, empty where it has none."""
 
 
-SearchEntry = tuple[bytes, dict[str, list[bytes]], dict[str, bytes]]
-"""A DN, the attributes' values by lower-case name, the control values by OID."""
+class SearchEntry(NamedTuple):
+    """An entry of a search result: its DN, its attributes' values by lower-case name, control values by OID."""
+
+    dn: bytes
+    attributes: dict[str, list[bytes]]
+    controls: dict[str, bytes] = {}  # noqa: RUF012 - never changed
 
 
 class Result(NamedTuple):
@@ -51,9 +56,11 @@ class Result(NamedTuple):
     referrals: tuple[str, ...]
 
 
-_BRIEF = b"\x30\x0f\x02\x04"
 _SUCCESS = b"\x0a\x01\x00\x04\x00\x04\x00"
-_NOTHING_ELSE = b"\x07" + _SUCCESS
+_FOUR_OCTETS = 0x0204  # the tag and length of such a messageID
+_SHORT = struct.Struct(">BBHiBB")
+"""The head of a message of at most 129 octets: its tag and length, those of a messageID of four octets as ours are,
+the messageID, the operation's tag and length."""
 _SUCCEEDED = Result(0, "", ())
 
 
@@ -88,11 +95,18 @@ def decode(message: bytes) -> Response:
 
     :raises ProtocolError: it does not decode.
     """
-    if len(message) == 17 and message.endswith(_NOTHING_ELSE) and message.startswith(_BRIEF):
-        # Of the two or three answers to a login all but one: a messageID of ours and nothing but success.
-        tag = message[8]
-        if tag & 0xE0 == _APPLICATION and message[4] < 0x80:
-            return Response(int.from_bytes(message[4:8], "big"), tag & 0x1F, _SUCCESS, b"")
+    size = len(message)
+    if 10 <= size < 130:
+        tag, length, number_head, number, operation, contents = _SHORT.unpack_from(message)
+        if (
+            tag == SEQUENCE
+            and length == size - 2
+            and number_head == _FOUR_OCTETS
+            and number >= 0
+            and operation & 0xE0 == _APPLICATION
+            and contents == size - 10
+        ):
+            return Response(number, operation & 0x1F, message[10:], b"")
     whole = elements(message)
     if len(whole) != 1:
         raise ProtocolError("a message and something behind it")
@@ -127,7 +141,7 @@ def entry(response: Response) -> SearchEntry:
         raise ProtocolError("a search entry that does not decode") from None
     if dn_tag != OCTETS or list_tag != SEQUENCE:
         raise ProtocolError("a search entry that does not decode")
-    return dn, attributes, controls(response) if response.controls else {}
+    return SearchEntry(dn, attributes, controls(response) if response.controls else {})
 
 
 def result(response: Response) -> Result:
