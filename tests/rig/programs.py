@@ -51,6 +51,8 @@ PACKAGES = {
     "/usr/lib/dovecot/modules/auth/libauthdb_ldap.so": "dovecot-ldap",
     "fail2ban-client": "fail2ban",
     "fail2ban-regex": "fail2ban",
+    "fail2ban-server": "fail2ban",
+    "prometheus": "prometheus",
     "promtool": "prometheus",
 }
 """Program, or pattern of a file's path, to the Debian package that brings it."""
