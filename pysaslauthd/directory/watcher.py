@@ -27,7 +27,6 @@ REFRESH_SECONDS = 60.0
 IMPOSSIBLE_PAUSE = 60.0
 """Seconds until a server that cannot tell of changes is asked again whether it can."""
 
-
 _NO_SUCH_OBJECT = 32
 """RFC 4511 appendix A."""
 
@@ -43,10 +42,11 @@ class Watcher:
     :param areas: what to watch.
     :param pause: seconds between two probes, and between two attempts to connect.
     :param take: takes each change.
-    :param turned: called when ``watching`` has changed.
+    :param turned: called with the server's URI when ``watching`` has changed.
 
-    ``cannot_tell`` is whether the server has no way to tell of changes. The others are as in
-    :class:`~pysaslauthd.directory.interface.WatchState`.
+    ``cannot_tell`` is whether the server has no way to tell of changes. ``doubts`` are the changes that the service
+    account is not told of, one line each with what to do behind a semicolon. The others are as in
+    :class:`~pysaslauthd.directory.watch.WatchState`.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Watcher:
         self.error = ""
         self.changes = 0
         self.losses = 0
+        self.doubts: list[str] = []
         self._server = server
         self._connector = connector
         self._areas = areas
@@ -72,7 +73,6 @@ class Watcher:
         self._turned = turned
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
-        self._warned: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -94,7 +94,7 @@ class Watcher:
         while True:
             self.cannot_tell = False
             try:
-                await self._watch()
+                await self.watch()
             except DirectoryError as error:
                 self.error = str(error)
                 self.cannot_tell = isinstance(error, _CannotTell)
@@ -103,8 +103,8 @@ class Watcher:
                 logger.exception("watch of %s: internal error", self._server.text)
             await asyncio.sleep(IMPOSSIBLE_PAUSE if self.cannot_tell else self._pause)
 
-    async def _watch(self) -> None:
-        """Connect, and watch until that breaks off.
+    async def watch(self) -> None:
+        """Connect, and watch over this one connection until it breaks off; it is closed in any case.
 
         :raises DirectoryError: why it did.
         """
@@ -148,7 +148,7 @@ class Watcher:
                 told = _only(await self._search(connection, context, ["contextCSN"]))
                 numbers = told.get("contextcsn", [])
                 if not numbers:
-                    self._warn(f"it begins with everybody; let the service account read contextCSN of {context}")
+                    self._doubt(f"it begins with everybody; let the service account read contextCSN of {context}")
                 cookie = b"rid=000,csn=" + b";".join(numbers) if numbers else b""
                 watches.append((area, Synchronisation(area, cookie)))
         else:
@@ -177,18 +177,18 @@ class Watcher:
                 f"{text}: nothing below {area.base} can be seen by (objectClass=*), so no change is told"
             )
         if persistent and not topmost.entries:
-            self._warn(
+            self._doubt(
                 f"an entry that is moved, or gets another objectClass, may leave the service account's sight unseen;"
                 f' to {area.base} add aci: (targetattr="objectClass")(version 3.0; acl "saslauthd watch";'
                 f' allow (read,search) userdn="ldap:///{self._connector.settings.bind_dn or "anyone"}";)'
             )
         elif not persistent and anybody.entries and "entryuuid" not in anybody.entries[0][1]:
-            self._warn("who is renamed is not told; let the service account read entryUUID")
+            self._doubt("who is renamed is not told; let the service account read entryUUID")
 
-    def _warn(self, text: str) -> None:
+    def _doubt(self, text: str) -> None:
         """Say it once, however often the watch begins."""
-        if text not in self._warned:
-            self._warned.add(text)
+        if text not in self.doubts:
+            self.doubts.append(text)
             logger.warning("watch of %s: %s", self._server.text, text)
 
     async def _search(

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pysaslauthd.config import AuthMethod, LdapSettings, ServerUri
@@ -16,7 +17,7 @@ from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.connection import Pulse
 from pysaslauthd.directory.servers import Servers
 from pysaslauthd.errors import ServiceBindRefused
-from pysaslauthd.inspection import tls
+from pysaslauthd.inspection import tls, watch
 from pysaslauthd.inspection.questions import Questions
 from pysaslauthd.inspection.step import Finding, Result, Stage, Step, take
 
@@ -39,6 +40,9 @@ async def walk(server: ServerUri, settings: LdapSettings, deadline: float) -> As
     try:
         way = _Way(server, alone)
         stages = [*way.stages(deadline + GRACE), *Questions(alone, directory).stages(deadline + GRACE)]
+        if settings.watch:
+            look = partial(watch.look, server, alone, deadline)
+            stages.append(Stage("watch", look, deadline + GRACE, advice="see the key ldap_watch"))
         async for step in take(server.text, stages):
             yield step
     finally:
@@ -112,7 +116,7 @@ class _Way:
 
     async def _bind(self) -> Finding:
         settings = self._settings
-        if settings.auth_method is AuthMethod.FASTBIND and not settings.checks_group:
+        if settings.auth_method is AuthMethod.FASTBIND and not settings.checks_group and not settings.watch:
             return Finding(Result.SKIPPED, "fastbind without a group needs no service account")
         try:
             connection = await self._connector.connect(self._server, lambda _: None, Pulse(), as_service=True)

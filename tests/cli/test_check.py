@@ -7,14 +7,16 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pysaslauthd.cli import control
+from pysaslauthd.directory import watcher
 from pysaslauthd.inspection import settings
+from pysaslauthd.wire.ldap import change
 from rig import Authority, faults, people
 from rig.dated_authority import DatedAuthority
 from rig.fake_ldap import FakeLdap
@@ -249,6 +251,93 @@ def test_a_group_without_visible_members_is_a_warning(site: Site, server: FakeLd
     status, found = site.check()
     assert (status, list(found)) == (1, ["warning group"])
     assert "shows no uniqueMember" in found["warning group"]["detail"]
+
+
+ROOT: dict[str, Sequence[bytes]] = {"objectClass": [b"top"], "namingContexts": [people.SUFFIX.encode()]}
+BEFORE = [faults.honest] * 5
+"""Searches before the one that does not end: search base, users; the root, what the account sees of it."""
+
+
+@pytest.fixture
+def _settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "SETTLING", 0.0)
+
+
+def watched(site: Site, server: FakeLdap, *controls: str) -> None:
+    """Take a configuration that watches a server with these controls."""
+    server.table.entries[""] = {**ROOT, "supportedControl": [each.encode() for each in controls]}
+    site.ask(server, "bind")
+    site.keys["ldap_watch"] = "yes"
+
+
+@pytest.mark.usefixtures("_settled_at_once")
+def test_a_watch_that_begins_is_ok(site: Site, server: FakeLdap) -> None:
+    watched(site, server, change.PERSISTENT_SEARCH)
+    server.fault("search", *BEFORE, faults.silent)
+    status, out = site.text("--json")
+    (step,) = [each for each in json.loads(out)["steps"] if each["what"] == "watch"]
+    assert (status, step["result"], step["detail"]) == (0, "ok", "changes are told, by persistent search")
+    (asked,) = [each for each in server.requests if change.PERSISTENT_SEARCH in each.controls]
+    assert asked.bound == people.SERVICE_DN
+    server.wait_closed()
+
+
+@pytest.mark.parametrize("code", [50, 53])
+def test_a_watch_that_is_refused_is_a_warning(site: Site, server: FakeLdap, code: int) -> None:
+    watched(site, server, change.PERSISTENT_SEARCH)
+    server.fault("search", *BEFORE, faults.result(code, "not for you"))
+    status, found = site.check()
+    assert (status, list(found)) == (1, ["warning watch"])
+    said = found["warning watch"]["detail"]
+    assert said.startswith("no change is told: ")
+    assert f"the server ended the persistent search: result {code} (not for you)" in said
+
+
+def test_a_server_that_cannot_tell_of_changes_is_a_warning(site: Site, server: FakeLdap) -> None:
+    watched(site, server)
+    status, found = site.check()
+    assert (status, list(found)) == (1, ["warning watch"])
+    assert "offers neither persistent search nor content synchronisation" in found["warning watch"]["detail"]
+
+
+@pytest.mark.usefixtures("_settled_at_once")
+def test_changes_that_the_service_account_is_not_told_of_are_a_warning_with_what_to_do(
+    site: Site, server: FakeLdap
+) -> None:
+    watched(site, server, change.PERSISTENT_SEARCH)
+    unseen = [faults.honest] * 3 + [faults.result(0), faults.honest]
+    server.fault("search", *unseen, faults.silent)
+    status, found = site.check()
+    assert (status, list(found)) == (1, ["warning watch"])
+    step = found["warning watch"]
+    assert "may leave the service account's sight unseen" in step["detail"]
+    assert step["advice"].startswith(f"to {people.SUFFIX} add aci: ")
+
+
+def test_a_synchronisation_that_does_not_begin_in_time_is_a_warning(site: Site, server: FakeLdap) -> None:
+    watched(site, server, change.SYNC_REQUEST)
+    site.keys["login_deadline"] = "0.5"
+    server.fault("search", *BEFORE, faults.honest, faults.silent)
+    status, found = site.check()
+    assert (status, list(found)) == (1, ["warning watch"])
+    assert "not begun within 0.5 s" in found["warning watch"]["detail"]
+    assert "let the service account read contextCSN" in found["warning watch"]["advice"]
+
+
+def test_where_there_is_no_part_to_watch_that_is_told(site: Site, server: FakeLdap) -> None:
+    watched(site, server, change.PERSISTENT_SEARCH)
+    site.keys["ldap_search_base"] = "dc=%2"
+    status, found = site.check()
+    assert (status, list(found)) == (1, ["warning watch"])
+    assert "there is no part to watch" in found["warning watch"]["detail"]
+
+
+def test_fastbind_needs_the_service_account_for_its_watch(site: Site, server: FakeLdap) -> None:
+    watched(site, server, change.PERSISTENT_SEARCH)
+    site.keys |= {"ldap_auth_method": "fastbind", "ldap_filter": f"uid=%U,{people.PEOPLE}", "ldap_password": "wrong"}
+    del site.keys["ldap_search_base"]
+    status, found = site.check()
+    assert (status, list(found)) == (2, ["error service bind"])
 
 
 def test_users_that_show_no_groups_are_a_warning(site: Site, server: FakeLdap) -> None:

@@ -143,11 +143,24 @@ def test_a_group_is_looked_at(check: Check, server: DirectoryServer) -> None:
     try:
         conf = article(server, "bind", ldap_group_dn=dn)
         steps = check.steps(conf)
-        assert steps["group"]["result"] == ("ok" if server.kind == "slapd" else "warning")  # there is no ACI for it
+        assert steps["group"]["result"] == ("ok" if server.kind == "slapd" else "error")  # there is no ACI for it
+        assert server.kind == "slapd" or "cannot be compared, so nobody can log in" in steps["group"]["detail"]
         steps = check.steps({**conf, "ldap_group_dn": f"cn=none,{people.SUFFIX}"})
         assert steps["group"]["result"] == ("error" if server.kind == "slapd" else "warning")
     finally:
         server.delete(dn)
+
+
+def test_a_watch_is_begun_and_what_is_kept_from_it_is_told(check: Check, server: DirectoryServer) -> None:
+    step = check.steps(article(server, "bind", ldap_watch="yes"))["watch"]
+    how = {"slapd": "content synchronisation", "ds389": "persistent search"}[server.kind]
+    assert step["detail"].startswith(f"changes are told, by {how}")
+    if server.kind == "slapd":
+        assert step["result"] == "ok", step
+    else:
+        assert step["result"] == "warning"
+        assert "may leave the service account's sight unseen" in step["detail"]
+        assert MENDING.findall(step["advice"])
 
 
 def test_a_server_that_hangs_does_not_hold_up_the_next(
