@@ -149,7 +149,7 @@ class Authenticator:
         request = AuthRequest(login, b"", realm=realm)
         identity = identify(request, default_realm=self._default_realm, append_realm=self._append_realm)
         address = identity.address.lower()
-        return self._cache.drop(lambda origin: origin.address.lower() == address)
+        return self._cache.drop(lambda whose: whose.lower() == address)
 
     def flush_all(self) -> int:
         """Forget every cached login; how many there were."""
@@ -230,7 +230,7 @@ class Authenticator:
         if outcome.verdict is Verdict.REJECTED:
             self._cache.forget(*question)
         elif outcome.verdict is Verdict.ACCEPTED:
-            origin = Origin(identity.address, outcome.dn, outcome.names, outcome.directory)
+            origin = Origin(identity.address, outcome.names, outcome.directory)
             self._cache.store(*question, origin, moment)
 
     def _checked(

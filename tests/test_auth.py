@@ -221,7 +221,7 @@ async def test_each_question_has_its_own_deadline() -> None:
 @on_loop
 async def test_too_many_logins_are_unavailable_at_once_and_the_cache_goes_on() -> None:
     cache = Cache(10, 3600)
-    cache.store(rig_key(b"u0"), b"cached", Origin(b"u0", b""), cache.moment())
+    cache.store(rig_key(b"u0"), b"cached", Origin(b"u0"), cache.moment())
     rig = Rig(max_questions=100, cache=cache)
     for number in range(100):
         assert rig.ask(GOOD._replace(login=b"u%d" % number)) == []
@@ -361,7 +361,7 @@ def past_its_lifetime(**options: Any) -> Rig:
     """The password of ``GOOD`` was accepted, and its cache entry's lifetime has just ended."""
     clock = Clock()
     cache = Cache(10, 3600, clock=clock, **options)
-    cache.store(rig_key(b"penguin", b"hoge.cxm"), GOOD.password, Origin(GOOD.login, b""), cache.moment())
+    cache.store(rig_key(b"penguin", b"hoge.cxm"), GOOD.password, Origin(GOOD.login), cache.moment())
     clock.now = 3600.0
     return Rig(cache=cache, throttle=Throttle())
 

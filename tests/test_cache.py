@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import pytest
 
 from pysaslauthd.cache import UNUSED_NAMES, Cache, Origin
 from pysaslauthd.freshness import MAX_CHANGES, Coverage
 
-ORIGIN = Origin(b"penguin@hoge.cxm", b"uid=penguin,ou=People,dc=hoge,dc=cxm")
+ORIGIN = Origin(b"penguin@hoge.cxm")
 
 
 class Clock:
@@ -115,8 +116,8 @@ def test_dropping_takes_the_entries_of_an_origin_and_says_how_many() -> None:
     cache = Cache(10, 3600)
     cache.store(b"penguin\0imap", b"x", ORIGIN, cache.moment())
     cache.store(b"penguin\0smtp", b"x", ORIGIN, cache.moment())
-    cache.store(b"u0", b"x", Origin(b"u0@hoge.cxm", b""), cache.moment())
-    assert cache.drop(lambda origin: origin.dn == ORIGIN.dn) == 2
+    cache.store(b"u0", b"x", Origin(b"u0@hoge.cxm"), cache.moment())
+    assert cache.drop(lambda whose: whose == ORIGIN.address) == 2
     assert not cache.holds(b"penguin\0imap", b"x")
     assert cache.holds(b"u0", b"x")
     assert cache.drop(lambda _: True) == 1
@@ -129,6 +130,33 @@ def test_dropping_passes_over_what_has_ended() -> None:
     cache.store(b"penguin", b"x", ORIGIN, cache.moment())
     clock.now = 3600
     assert cache.drop(lambda _: True) == 0
+
+
+def test_what_has_ended_makes_room_once_it_is_the_least_recently_used() -> None:
+    clock = Clock()
+    cache = Cache(10, 3600, clock=clock)
+    for name, at in ((b"a", 0), (b"b", 1), (b"c", 1000)):
+        clock.now = at
+        cache.store(name, b"x", ORIGIN, cache.moment())
+    assert cache.holds(b"a", b"x")
+    clock.now = 3602
+    assert len(cache) == 2
+    clock.now = 4600
+    assert len(cache) == 0
+
+
+def test_a_login_that_is_remembered_takes_some_500_bytes() -> None:
+    cache = Cache(10_000, 3600)
+    tracemalloc.start()
+    try:
+        for number in range(30_000):
+            user = b"u%d" % number
+            cache.store(b"%b\0hoge.cxm" % user, b"%b-pass" % user, Origin(b"%b@hoge.cxm" % user), cache.moment())
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(cache) == 10_000
+    assert taken / len(cache) < 600
 
 
 # What a watch tells
@@ -159,7 +187,7 @@ def test_what_hangs_on_a_changed_entry_is_forgotten_and_nothing_else(changed: tu
     rig = Rig()
     rig.watch.watched()
     rig.store()
-    rig.cache.store(b"u0", b"x", Origin(b"u0", b"", (b"uid=u0",)), rig.cache.moment())
+    rig.cache.store(b"u0", b"x", Origin(b"u0", (b"uid=u0",)), rig.cache.moment())
     assert rig.watch.changed((b"cn=other",)) == 0
     assert rig.held(3000)
     assert rig.watch.changed(changed) == 1
@@ -190,7 +218,7 @@ def test_what_was_asked_before_more_changes_than_are_kept_is_not_remembered() ->
     rig.cache.store(b"penguin", b"x", WATCHED, before)
     assert rig.held()
     rig.watch.changed((b"uid=one more",))
-    rig.cache.store(b"u0", b"x", Origin(b"u0", b"", (b"uid=z",)), before)
+    rig.cache.store(b"u0", b"x", Origin(b"u0", (b"uid=z",)), before)
     assert not rig.cache.holds(b"u0", b"x")
 
 
@@ -318,7 +346,7 @@ def test_names_of_entries_that_are_gone_do_not_pile_up() -> None:
     rig = Rig()
     rig.watch.watched()
     for number in range(5000):
-        origin = Origin(b"", b"", (b"uid=u%d" % number, b"%032x" % number))
+        origin = Origin(b"", (b"uid=u%d" % number, b"%032x" % number))
         rig.cache.store(b"u%d" % number, b"x", origin, rig.cache.moment())
     assert len(rig.cache) == 100
     assert len(rig.cache._keys) <= UNUSED_NAMES + 300
@@ -331,7 +359,7 @@ def test_each_directory_is_trusted_as_far_as_its_own_watch_says() -> None:
     rig.watch.watched()
     other.watched()
     rig.store()
-    rig.cache.store(b"u0", b"x", Origin(b"u0", b"", (b"uid=u0",), "realm"), rig.cache.moment())
+    rig.cache.store(b"u0", b"x", Origin(b"u0", (b"uid=u0",), "realm"), rig.cache.moment())
     rig.clock.now = 20
     other.lost()
     assert rig.held()
@@ -343,6 +371,6 @@ def test_each_directory_is_trusted_as_far_as_its_own_watch_says() -> None:
     assert rig.held()
     rig.cache.cover("realm", Coverage(grace=10, clock=rig.clock)).watched()
     other.lost()
-    rig.cache.store(b"u0", b"x", Origin(b"u0", b"", (b"uid=u0",), "realm"), rig.cache.moment())
+    rig.cache.store(b"u0", b"x", Origin(b"u0", (b"uid=u0",), "realm"), rig.cache.moment())
     rig.clock.now += 20
     assert rig.cache.holds(b"u0", b"x"), "the watch before has no say any more"

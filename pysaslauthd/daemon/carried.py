@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from pysaslauthd.cache import Cache, Origin
+from pysaslauthd.cache import Cache
 from pysaslauthd.config import LdapSettings, Loaded
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ def carried_over(cache: Cache, before: Loaded, after: Loaded) -> Cache | None:
     if not kept and not (unlisted and unlisted_kept):
         return None
 
-    def untrue(origin: Origin) -> bool:
-        _, at, domain = origin.address.lower().rpartition(b"@")
+    def untrue(address: bytes) -> bool:
+        _, at, domain = address.lower().rpartition(b"@")
         realm = domain if at else b""
         return realm not in kept if realm in listed else not unlisted_kept
 

@@ -97,7 +97,7 @@ def left(before: Loaded, after: Loaded) -> set[bytes] | None:
     """Of logins of some realms, those that are still cached; None where the cache is not kept."""
     cache = Cache(100, 1000)
     for login in LOGINS:
-        cache.store(login, b"pw", Origin(login, b""), cache.moment())
+        cache.store(login, b"pw", Origin(login), cache.moment())
     kept = carried_over(cache, before, after)
     assert kept in (None, cache)
     return None if kept is None else {login for login in LOGINS if kept.holds(login, b"pw")}

@@ -74,7 +74,7 @@ def test_a_file_that_is_read_again_ends_what_was_cached(tmp_path: Path, monkeypa
         directories.start()
         watches.start()
         try:
-            cache.store(b"penguin", b"x", Origin(b"", b"", NAMES), cache.moment())
+            cache.store(b"penguin", b"x", Origin(b"", NAMES), cache.moment())
             assert cache.holds(b"penguin", b"x")
             (tmp_path / "new").write_text(people.tree(1))
             os.chmod(tmp_path / "new", 0o600)
