@@ -57,10 +57,7 @@ def read(scheme: str, value: bytes) -> Check:
     match = _FORMAT.fullmatch(value)
     if match is None:
         raise malformed(scheme)
-    try:
-        salt, tag = (decode(part) for part in match.group(5, 6))
-    except ValueError:
-        raise malformed(scheme) from None
+    salt, tag = (decode(scheme, part) for part in match.group(5, 6))
     memory, passes, lanes = (int(number) for number in match.group(2, 3, 4))
     if len(salt) < _MIN_SALT or len(tag) < _MIN_TAG or memory < 8 * lanes:
         raise malformed(scheme)

@@ -37,10 +37,7 @@ def plain(digest: Digest) -> Scheme:
     new, size = digest
 
     def read(scheme: str, value: bytes) -> Check:
-        try:
-            stored = decode(value)
-        except ValueError:
-            raise malformed(scheme) from None
+        stored = decode(scheme, value)
         if len(stored) != size:
             raise malformed(scheme)
 
@@ -57,10 +54,7 @@ def salted(digest: Digest) -> Scheme:
     new, size = digest
 
     def read(scheme: str, value: bytes) -> Check:
-        try:
-            decoded = decode(value)
-        except ValueError:
-            raise malformed(scheme) from None
+        decoded = decode(scheme, value)
         if len(decoded) <= size:
             raise malformed(scheme)
         stored = decoded[:size]

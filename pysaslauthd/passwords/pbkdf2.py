@@ -37,10 +37,7 @@ def text(name: str) -> Scheme:
         match = _TEXT.fullmatch(value)
         if match is None:
             raise malformed(scheme)
-        try:
-            salt, key = (decode(part.replace(b".", b"+")) for part in match.group(2, 3))
-        except ValueError:
-            raise malformed(scheme) from None
+        salt, key = (decode(scheme, part.replace(b".", b"+")) for part in match.group(2, 3))
         # 389 DS derives as many bytes as are stored, so that a key of one byte would let one in 256 in.
         if len(key) != _SIZE[name]:
             raise malformed(scheme)
@@ -52,10 +49,7 @@ def text(name: str) -> Scheme:
 
 def read_binary(scheme: str, value: bytes) -> Check:
     """base64 of 4 bytes iterations (big-endian), 64 bytes salt, 256 bytes key: 389 DS's PBKDF2_SHA256."""
-    try:
-        decoded = decode(value)
-    except ValueError:
-        raise malformed(scheme) from None
+    decoded = decode(scheme, value)
     iterations = int.from_bytes(decoded[:4], "big")
     salt = decoded[4 : 4 + _BINARY_SALT]
     key = decoded[4 + _BINARY_SALT :]

@@ -45,12 +45,21 @@ def unsupported(scheme: str, hint: str) -> StoredPasswordError:
     return StoredPasswordError(Reason.HASH_UNSUPPORTED, scheme, hint)
 
 
-def decode(text: bytes) -> bytes:
-    """The bytes behind base64 (RFC 4648 section 4); raises ValueError.
+def decode(scheme: str, text: bytes) -> bytes:
+    """The bytes behind base64 (RFC 4648 section 4).
 
     Padding may be missing. Bits left over in the last character are not looked at. One line feed at the
     end is forgiven: 389 DS keeps such values (its bug 552421) and binds with them.
+
+    :raises StoredPasswordError: MALFORMED_HASH: it is no base64.
     """
+    try:
+        return _decoded(text)
+    except ValueError:
+        raise malformed(scheme) from None
+
+
+def _decoded(text: bytes) -> bytes:
     try:
         decoded = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:

@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pysaslauthd.errors import StoredPasswordError
+from pysaslauthd.model import Reason
 from pysaslauthd.passwords.scheme import decode
 
 
 @given(st.binary())
 def test_base64_decodes_with_and_without_padding(data: bytes) -> None:
     text = base64.b64encode(data)
-    assert decode(text) == data
-    assert decode(text.rstrip(b"=")) == data
-    assert decode(text + b"\n") == data
+    assert decode("SSHA", text) == data
+    assert decode("SSHA", text.rstrip(b"=")) == data
+    assert decode("SSHA", text + b"\n") == data
 
 
 @pytest.mark.parametrize(
@@ -45,14 +47,15 @@ def test_base64_decodes_with_and_without_padding(data: bytes) -> None:
     ],
 )
 def test_what_is_not_base64_is_refused(text: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - binascii.Error says it in words of its own
-        decode(text)
+    with pytest.raises(StoredPasswordError) as raised:
+        decode("SSHA", text)
+    assert (raised.value.reason, raised.value.scheme) == (Reason.MALFORMED_HASH, "SSHA")
 
 
 @given(st.binary())
-def test_any_bytes_decode_or_raise_value_error(text: bytes) -> None:
+def test_any_bytes_decode_or_are_a_malformed_hash(text: bytes) -> None:
     try:
-        decoded = decode(text)
-    except ValueError:
+        decoded = decode("SSHA", text)
+    except StoredPasswordError:
         return
     assert base64.b64decode(text.rstrip(b"\n") + b"==") == decoded
