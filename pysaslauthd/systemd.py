@@ -20,7 +20,7 @@ _FIRST_FD = 3
 """SD_LISTEN_FDS_START (sd_listen_fds(3))."""
 _MAX_FDS = 64
 """Sockets of one service: far above any use, and a wrong number is noticed before it is looped over."""
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Notifier:
@@ -61,10 +61,6 @@ class Notifier:
         """The service is alive."""
         self._send("WATCHDOG=1")
 
-    def status(self, text: str) -> None:
-        """One line for people, shown by ``systemctl status``."""
-        self._send("STATUS=" + " ".join(text.splitlines()))
-
     def _send(self, message: str) -> None:
         if not self._address:
             return
@@ -75,13 +71,15 @@ class Notifier:
                 manager.sendto(message.encode(), self._address)
             except OSError as error:
                 what = message.partition("\n")[0]
-                _LOG.warning("cannot tell systemd %s: %s: %s", what, self._address, error.strerror)
+                logger.warning("cannot tell systemd %s: %s: %s", what, self._address, error.strerror)
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
     """Seconds between two signs of life: half of what the manager waits for (sd_watchdog_enabled(3)).
 
-    None where it does not watch this process. Raises :class:`StartError` for a value that is no number.
+    None where it does not watch this process.
+
+    :raises StartError: a value is no number.
     """
     microseconds = _number(environ, "WATCHDOG_USEC")
     if not microseconds or _number(environ, "WATCHDOG_PID") not in (None, pid):
@@ -100,7 +98,8 @@ def listening_sockets(environ: MutableMapping[str, str], pid: int) -> tuple[Inhe
     """Adopt the sockets that the manager made for this process (sd_listen_fds(3)).
 
     $LISTEN_FDS, $LISTEN_PID and $LISTEN_FDNAMES are removed from ``environ``, so that nobody adopts them twice.
-    Raises :class:`StartError` where what was handed over is not what the variables say.
+
+    :raises StartError: what was handed over is not what the variables say.
     """
     variables = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
     given = {variable: environ.pop(variable) for variable in variables if variable in environ}
@@ -124,7 +123,10 @@ def listening_sockets(environ: MutableMapping[str, str], pid: int) -> tuple[Inhe
 
 
 def credentials_directory(environ: Mapping[str, str]) -> Path | None:
-    """The folder with what LoadCredential= gave this service (systemd.exec(5)); None where there is none."""
+    """The folder with what LoadCredential= gave this service (systemd.exec(5)); None where there is none.
+
+    :raises StartError: its path is not absolute.
+    """
     path = environ.get("CREDENTIALS_DIRECTORY")
     if not path:
         return None

@@ -28,7 +28,6 @@ def test_each_message_is_one_datagram(manager: socket.socket) -> None:
         (notifier.ready, b"READY=1"),
         (notifier.watchdog, b"WATCHDOG=1"),
         (notifier.stopping, b"STOPPING=1"),
-        (lambda: notifier.status("2 servers\nREADY=1"), b"STATUS=2 servers READY=1"),
     ]
     for say, datagram in said:
         say()

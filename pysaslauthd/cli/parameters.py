@@ -1,4 +1,7 @@
-"""What a word of a command line must be: callbacks for click's options, and the options that commands share."""
+"""What a word of a command line must be: callbacks for click's options, and the options that commands share.
+
+A callback raises :class:`click.BadParameter` with what is needed instead.
+"""
 
 from __future__ import annotations
 

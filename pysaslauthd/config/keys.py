@@ -36,8 +36,8 @@ class Kind(Generic[T]):
     """A kind of value.
 
     :param values: what may be written, for people: ``yes or no``, ``a whole number from 0 to 9``.
-    :param read: the bytes after ``key:`` to a value; ``b""`` stands for "none" where a key may be absent.
-        Raises ValueError with a reason for people.
+    :param read: the bytes after ``key:`` to a value; ``b""`` stands for "none" where a key may be absent. It raises
+        ValueError with a reason for people.
     """
 
     values: str
@@ -95,8 +95,7 @@ def text_of(value: bytes) -> str:
         raise ValueError(f"byte {value[error.start]:#04x} is not UTF-8; save the file as UTF-8") from None
 
 
-def switch_of(value: bytes) -> bool:
-    """A switch, in any case."""
+def _switch_of(value: bytes) -> bool:
     word = text_of(value)
     try:
         return _SWITCHES[word.lower()]
@@ -151,7 +150,7 @@ def tokens_of(template: str) -> list[str]:
 
 TEXT = Kind("text", text_of)
 SECRET = Kind("any bytes but NUL and line feed, blanks at the end included", bytes)
-SWITCH = Kind("yes or no (on, off, true, false, 1, 0)", switch_of)
+SWITCH = Kind("yes or no (on, off, true, false, 1, 0)", _switch_of)
 PATH = Kind("an absolute path", _path_of)
 SECRET_PATH = Kind(f"an absolute path, or {CREDENTIALS}NAME for a credential of systemd", _secret_path_of)
 ATTRIBUTE = Kind("the name of an attribute", _attribute_of)
