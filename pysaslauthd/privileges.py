@@ -24,7 +24,7 @@ _PR_SET_DUMPABLE = 4
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 """mlockall(2); three architectures have others, where the call fails."""
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Account(NamedTuple):
@@ -74,7 +74,7 @@ def become(account: Account) -> None:
         ) from error
     if (os.getresuid(), os.getresgid()) != wanted or set(os.getgroups()) != set(account.groups) or _root_again():
         raise StartError(f"became user {account.user}, but not wholly: privileges are left")
-    _LOG.info("running as user %s, group %d", account.user, account.gid)
+    logger.info("running as user %s, group %d", account.user, account.gid)
 
 
 def _root_again() -> bool:
@@ -98,7 +98,7 @@ def raise_descriptor_limit(connections: int) -> None:
                 continue
             soft = most
     if soft < needed:
-        _LOG.warning(
+        logger.warning(
             "%d descriptors are allowed, max_connections may need %d; raise the limit (LimitNOFILE=, ulimit -n),"
             " or lower max_connections",
             soft,
@@ -118,10 +118,10 @@ def lock_memory() -> None:
         try:
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (none, none))
         except (OSError, ValueError):
-            _LOG.debug("memory is not locked: its limit is %d bytes", limit[0])
+            logger.debug("memory is not locked: its limit is %d bytes", limit[0])
             return
     failure = _call("mlockall", _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
-    _LOG.debug("memory is locked" if not failure else f"memory is not locked: {failure}")
+    logger.debug("memory is locked" if not failure else f"memory is not locked: {failure}")
 
 
 def forbid_core_dumps() -> None:
@@ -133,7 +133,7 @@ def forbid_core_dumps() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     failure = _call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
     if failure:
-        _LOG.warning("core dumps cannot be forbidden: %s", failure)
+        logger.warning("core dumps cannot be forbidden: %s", failure)
 
 
 def _call(function: str, *arguments: int) -> str:

@@ -18,7 +18,7 @@ from pysaslauthd.errors import ConfigError, StartError
 EXIT_START = 1
 EXIT_CONFIG = 2
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def start(options: DaemonOptions, remarks: tuple[str, ...] = ()) -> int:
@@ -35,10 +35,10 @@ def start(options: DaemonOptions, remarks: tuple[str, ...] = ()) -> int:
 
     def run() -> int:
         for remark in remarks:
-            _LOG.info("%s", remark)
+            logger.info("%s", remark)
         loaded = load(str(options.config))
         for warning in loaded.warnings:
-            _LOG.warning("%s", warning)
+            logger.warning("%s", warning)
         _make_run_dir(options, loaded.daemon)
         if attached:
             return _hold_and_serve(options, loaded, lambda: None)
@@ -76,10 +76,10 @@ def _status(run: Callable[[], int]) -> int:
     try:
         return run()
     except ConfigError as error:
-        _LOG.error("%s", error)
+        logger.error("%s", error)  # noqa: TRY400 - it is no fault of the program, and needs no traceback
         return EXIT_CONFIG
     except StartError as error:
-        _LOG.error("%s", error)
-    except Exception:  # noqa: BLE001 - in the background nobody would see its traceback on standard error
-        _LOG.exception("internal error")
+        logger.error("%s", error)  # noqa: TRY400 - as above
+    except Exception:  # in the background nobody would see its traceback on standard error
+        logger.exception("internal error")
     return EXIT_START

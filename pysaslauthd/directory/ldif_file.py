@@ -24,7 +24,7 @@ LOOK_EVERY_WATCHED = 0.2
 """Seconds between two looks at the file. A change is taken once two looks have seen the same, so that a file
 that is being written in place is not read half. The shorter time holds where cached logins hang on it."""
 
-_LOG = logging.getLogger("pysaslauthd")
+logger = logging.getLogger(__name__)
 
 
 class _Version(NamedTuple):
@@ -141,7 +141,7 @@ class LdifFile:
         self._version = reading.version
         self._read = time.monotonic()
         self._complaint = ""
-        _LOG.info("%s: read again, it holds %d entries", self._path, len(self.content.entries))
+        logger.info("%s: read again, it holds %d entries", self._path, len(self.content.entries))
         self._warn_if_exposed(reading)
         for told in self._told:
             told()
@@ -149,11 +149,11 @@ class LdifFile:
     def _complain(self, text: str) -> None:
         if text != self._complaint:
             self._complaint = text
-            _LOG.warning("%s; what was read before stays in force", text)
+            logger.warning("%s; what was read before stays in force", text)
 
     def _warn_if_exposed(self, reading: Reading) -> None:
         if reading.exposed and not self._exposed:
-            _LOG.warning("%s: it holds passwords, and everybody may read it; chmod o-r", self._path)
+            logger.warning("%s: it holds passwords, and everybody may read it; chmod o-r", self._path)
         self._exposed = reading.exposed
 
 

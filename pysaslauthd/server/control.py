@@ -29,7 +29,7 @@ WRITE_SECONDS = 5.0
 
 _NOT_PERMITTED = CommandError("not-permitted", "only root and the daemon's user may ask; try sudo")
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Answer = Callable[[Request], Awaitable[Mapping[str, Any]]]
 
@@ -75,7 +75,7 @@ class ControlServer:
         try:
             await self._talk(reader, writer, peer, name)
         except OSError as error:  # TimeoutError is one
-            log.info("%s: closing the connection: %s", name, error.strerror or "nothing came, or nothing was read")
+            logger.info("%s: closing the connection: %s", name, error.strerror or "nothing came, or nothing was read")
         finally:
             writer.transport.abort()
             with suppress(OSError):
@@ -85,7 +85,7 @@ class ControlServer:
         try:
             while line := await _line(reader):
                 if peer.uid not in self._users:
-                    log.warning("%s: refused: only root and the daemon's user may ask", name)
+                    logger.warning("%s: refused: only root and the daemon's user may ask", name)
                     await _send(writer, control.encode_error(_NOT_PERMITTED))
                     return
                 await _send(writer, await self._reply(line, name))
@@ -95,7 +95,7 @@ class ControlServer:
     async def _reply(self, line: bytes, name: str) -> bytes:
         try:
             request = control.parse_request(line)
-            log.debug("%s: %s", name, request.command)
+            logger.debug("%s: %s", name, request.command)
             async with asyncio.timeout(ANSWER_SECONDS):
                 return control.encode(await self._answer(request))
         except CommandError as error:
@@ -103,7 +103,7 @@ class ControlServer:
         except TimeoutError:
             return control.encode_error(CommandError("failed", f"not done within {ANSWER_SECONDS:g} s"))
         except Exception as error:  # a fault in a command must not take the logins with it
-            log.exception("%s: internal error", name)
+            logger.exception("%s: internal error", name)
             return control.encode_error(CommandError("failed", f"internal error: {type(error).__name__}, see the log"))
 
 

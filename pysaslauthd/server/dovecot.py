@@ -31,7 +31,7 @@ FLUSH_SECONDS = 2.0
 
 _MAX_CUID = 2**31 - 1
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class DovecotServer:
@@ -159,11 +159,11 @@ class _Connection(asyncio.Protocol):
                 case Send():
                     if event.refused:
                         self._faults["malformed"] += 1
-                        log.info("%s: a request is refused: %s", self._name, event.refused)
+                        logger.info("%s: a request is refused: %s", self._name, event.refused)
                     self._write(event.data)
                 case Close():
                     self._faults["malformed"] += 1
-                    log.warning("%s: closing the connection: %s", self._name, event.reason)
+                    logger.warning("%s: closing the connection: %s", self._name, event.reason)
         self._close_if_due()
 
     def eof_received(self) -> bool:
@@ -198,7 +198,7 @@ class _Connection(asyncio.Protocol):
         if data and transport is not None and not transport.is_closing():
             transport.write(data)
             if transport.get_write_buffer_size() > MAX_UNREAD:
-                log.warning("%s: closing the connection: its replies are not read", self._name)
+                logger.warning("%s: closing the connection: its replies are not read", self._name)
                 transport.abort()
 
     def _close_if_due(self) -> None:

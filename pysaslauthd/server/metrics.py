@@ -32,7 +32,7 @@ _PATH = b"/metrics"
 _TEXT = "text/plain; charset=utf-8"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def bind(endpoint: Endpoint) -> Listener | socket.socket:
@@ -111,7 +111,7 @@ class MetricsServer:
                 await writer.drain()
                 writer.write_eof()
         except OSError as error:  # TimeoutError is one
-            log.debug("metrics: an exchange broke off: %s", error.strerror or f"not done within {SECONDS:g} s")
+            logger.debug("metrics: an exchange broke off: %s", error.strerror or f"not done within {SECONDS:g} s")
         finally:
             if writer.transport.get_write_buffer_size():
                 writer.transport.abort()
