@@ -257,6 +257,8 @@ class LdapConnection(asyncio.BufferedProtocol):
         if self._arriving is not None:
             self._arriving.cancel()
         self._transport.abort()
+        # asyncio's TLS holds this object, and this one its transport: 400 kB that would wait for the collector.
+        del self._transport, self._buffer
         self._on_lost(self)
         pending, self._pending = self._pending, {}
         if pending:
@@ -280,6 +282,8 @@ class LdapConnection(asyncio.BufferedProtocol):
         """
         if self._partial or self._unasked:  # they could be anybody's (RFC 4511 section 4.14.1)
             raise DirectoryError("octets in the clear after the StartTLS response")
+        if self.lost:
+            raise ConnectionLost("the connection ended before TLS began")
         secured = await self._loop.start_tls(self._transport, self, context, server_hostname=self.server.host)
         if secured is None:
             raise ConnectionLost("the connection ended while TLS began")

@@ -31,6 +31,8 @@ def deliver_failure(reply: Reply[T], failure: BaseException) -> None:
         reply.fail(failure)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is one login's
         _log(error)
+    # It leads to frames that hold the failure, and connections besides: all would wait for the collector.
+    failure.__traceback__ = None
 
 
 def _log(error: Exception) -> None:

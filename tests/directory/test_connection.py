@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,19 +16,20 @@ from pysaslauthd.directory import connection as module
 from pysaslauthd.directory.answer import Answer
 from pysaslauthd.directory.connect import Connector, wait
 from pysaslauthd.directory.connection import LdapConnection, Pulse
+from pysaslauthd.directory.deliver import deliver_failure
 from pysaslauthd.errors import ConnectionLost, DirectoryTimeout
 from pysaslauthd.flow import Reply, future
 from pysaslauthd.flow import run as drive
 from pysaslauthd.wire.ldap import request
 from pysaslauthd.wire.ldap.request import RequestTemplate
-from rig import faults, people
+from rig import Authority, faults, people
 from rig import ldap_messages as messages
 from rig.fake_ldap import FakeLdap
 from rig.faults import Exchange
 from rig.ldap_table import PEOPLE
 from rig.loop import run
 
-from .asking import PASSWORD, PENGUIN, PENGUIN_DN, TIMEOUT, connected, settings, uri
+from .asking import PASSWORD, PATIENT, PENGUIN, PENGUIN_DN, TIMEOUT, connected, settings, uri
 
 FIND: RequestTemplate = request.search_template(
     [people.PEOPLE], ["(mail=", ")"], scope="sub", attributes=["userPassword"]
@@ -419,3 +423,56 @@ def test_a_flow_may_close_the_connection_while_answers_are_read() -> None:
         server.fault("search", *faults.in_order(0, 1))
         run(test())
         server.wait_for("unbind")
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Nothing that refers to itself is freed."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("ldaps", [False, True])
+def test_a_connection_that_breaks_waits_for_no_collector(tmp_path: Path, ldaps: bool) -> None:
+    authority = Authority(tmp_path)
+
+    async def test() -> None:
+        connector = Connector.of(settings(server, tls_cacert_file=str(authority.certificate)), PATIENT)
+        ended = asyncio.Event()
+        connection = await connector.connect(uri(server), lambda _: None, Pulse(), as_service=True)
+        left = weakref.ref(connection)
+        drive(wait(connection.ask(FIND, [b"u0"])), lambda *_: ended.set())
+        del connection
+        await ended.wait()
+        await asyncio.sleep(0)  # asyncio lets go of it in the next turn
+        assert left() is None
+
+    with FakeLdap(authority=authority, ldaps=ldaps) as server:
+        server.fault("search", faults.close)
+        run(test())
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_flow_that_fails_waits_for_no_collector() -> None:
+    class Login:
+        pass
+
+    async def wait_for(reply: Reply[None], login: Login) -> None:
+        try:
+            await reply
+        except ConnectionLost as error:
+            failure = error
+        assert isinstance(login, Login)
+        raise failure
+
+    reply, login = Reply[None](), Login()
+    left = weakref.ref(login)
+    drive(wait_for(reply, login), lambda *_: None)
+    del login
+    deliver_failure(reply, ConnectionLost("gone"))
+    assert left() is None
