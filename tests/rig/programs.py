@@ -24,6 +24,8 @@ _SEARCH = os.pathsep.join([str(_ASIDE), os.environ.get("PATH", os.defpath), "/us
 PACKAGES = {
     "slapd": "slapd",
     "slapadd": "slapd",
+    "slapmodify": "slapd",
+    "slaptest": "slapd",
     "ldapmodify": "ldap-utils",
     "ldapsearch": "ldap-utils",
     "ldapwhoami": "ldap-utils",
