@@ -10,19 +10,18 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
-
-from cachetools import LRUCache
 
 from pysaslauthd.fingerprint import fingerprints
 
 FIRST_DELAY = 0.25
 """Seconds of the first delay; the fifth has reached 4."""
-MAX_USERS = 16384
-"""Users whose wrong passwords are remembered, under 1 kB each; beyond, the least recently wrong is forgotten."""
-MAX_ADDRESSES = 16384
+MAX_USERS = 8192
+"""Users whose wrong passwords are remembered, some 350 bytes each; beyond, the least recently wrong is forgotten."""
+MAX_ADDRESSES = 8192
 """The same of client addresses."""
 MAX_KNOWN = 8
 """Wrong passwords of one user that count no second time: as many devices as may still have old ones."""
@@ -62,7 +61,9 @@ _NONE = Delay(0.0)
 
 
 class _Failures:
-    """Of a user or from an address. ``known`` holds the marks of the last wrong passwords, one behind the other."""
+    """Of a user or from an address. ``known`` holds the marks of the last wrong passwords, one behind the other;
+    ``name`` is there once they are delayed.
+    """
 
     __slots__ = ("count", "known", "name", "until")
 
@@ -101,8 +102,9 @@ class Throttle:
         self._trusted = trusted
         self._memory = memory
         self._clock = clock
-        self._users: LRUCache[bytes, _Failures] = LRUCache(MAX_USERS)
-        self._addresses: LRUCache[bytes, _Failures] = LRUCache(MAX_ADDRESSES)
+        # Those that failed the longest time ago first.
+        self._users: OrderedDict[bytes, _Failures] = OrderedDict()
+        self._addresses: OrderedDict[bytes, _Failures] = OrderedDict()
         self._fingerprint = fingerprints()
 
     def failed(self, key: bytes, password: bytes, remote: bytes, name: bytes = b"") -> Delay:
@@ -117,16 +119,15 @@ class Throttle:
         if address and self._trusted and self._trusts(address):
             return _NONE
         now = self._clock()
-        user = self._users.get(key)
-        if user is None or user.until <= now:
-            user = self._users[key] = _Failures(now)
+        user = self._latest(self._users, MAX_USERS, key, now)
         user.until = now + self._memory
-        user.name = name
         mark = self._fingerprint(key, password)[:_MARK]
         new = mark not in user.known
         if new:
             user.known = (user.known + mark)[-MAX_KNOWN * _MARK :]
             user.count += 1
+        if user.count >= self._free:
+            user.name = name
         beyond = user.count - self._free
         beyond_address = self._count(address[:_HALF], new, now) - self._free_per_address if address else 0
         most = max(beyond, beyond_address)
@@ -156,11 +157,19 @@ class Throttle:
         return Delayed(users, places)
 
     def _count(self, place: bytes, new: bool, now: float) -> int:
-        source = self._addresses.get(place)
-        if source is None or source.until <= now:
-            source = self._addresses[place] = _Failures(now + self._memory)
+        source = self._latest(self._addresses, MAX_ADDRESSES, place, now)
         source.count += new
         return source.count
+
+    def _latest(self, table: OrderedDict[bytes, _Failures], most: int, key: bytes, now: float) -> _Failures:
+        """Those of the key, which fails now; of the others those go that count no more, or are too many."""
+        failures = table.get(key)
+        if failures is None or failures.until <= now:
+            failures = table[key] = _Failures(now + self._memory)
+        table.move_to_end(key)
+        while len(table) > most or next(iter(table.values())).until <= now:
+            table.popitem(last=False)
+        return failures
 
     def _trusts(self, address: bytes) -> bool:
         parsed = ipaddress.ip_address(address)

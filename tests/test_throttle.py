@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from ipaddress import ip_network
 
 import pytest
@@ -160,6 +161,31 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         guess(throttle, 20, key=b"penguin")
     assert (len(throttle._users), len(throttle._addresses)) == (50, 50)
     assert max(len(user.known) for user in throttle._users.values()) == module.MAX_KNOWN * module._MARK
+
+
+def test_what_counts_no_more_is_forgotten() -> None:
+    clock = Clock()
+    throttle = Throttle(memory=600, clock=clock)
+    throttle.failed(b"u0", b"x", b"192.0.2.1")
+    clock.now = 300
+    throttle.failed(b"u1", b"x", b"192.0.2.2")
+    throttle.failed(b"u0", b"y", b"192.0.2.2")
+    clock.now = 900
+    throttle.failed(b"u2", b"x", b"192.0.2.3")
+    assert (list(throttle._users), len(throttle._addresses)) == ([b"u2"], 1)
+
+
+def test_a_user_who_is_not_delayed_takes_some_350_bytes() -> None:
+    throttle = Throttle()
+    tracemalloc.start()
+    try:
+        for number in range(3 * module.MAX_USERS):
+            user = b"u%d" % number
+            throttle.failed(b"%b\0hoge.cxm" % user, b"wrong", b"", b"%b@hoge.cxm" % user)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken / module.MAX_USERS < 350
 
 
 def test_no_password_stays_in_it() -> None:
