@@ -60,7 +60,7 @@ class Cache:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        # The least recently used first. A cache of cachetools has a second order, by age, and takes twice the memory.
+        # The least recently used first. There is no second order, by age: that would take as much memory again.
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._most = entries
         self._lifetime = lifetime
