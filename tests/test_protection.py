@@ -21,12 +21,7 @@ from rig.programs import Program, folder, wait_until
 from rig.saslauthd import conf_text
 
 RIGHT = people.PENGUIN, people.PENGUIN_PASSWORD
-CONF = {
-    "ldap_servers": "ldif://{folder}/people.ldif",
-    "ldap_search_base": people.PEOPLE,
-    "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
-    "ldap_auth_method": "custom",
-}
+CONF = people.file_article()
 
 
 @contextmanager

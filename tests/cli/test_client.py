@@ -18,13 +18,7 @@ from pysaslauthd.cli import client, control
 from rig import Daemon, people
 from rig.programs import folder
 
-CONF = {
-    "ldap_servers": "ldif://{folder}/people.ldif",
-    "ldap_search_base": people.PEOPLE,
-    "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
-    "ldap_auth_method": "custom",
-    "ldap_default_realm": "hoge.cxm",
-}
+CONF = people.file_article(ldap_default_realm="hoge.cxm")
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,7 @@ from rig import Daemon, people
 from rig.daemon import ENVIRONMENT
 from rig.programs import folder
 
-CONF = {
-    "ldap_servers": "ldif://{folder}/people.ldif",
-    "ldap_search_base": people.PEOPLE,
-    "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
-    "ldap_auth_method": "custom",
-}
+CONF = people.file_article()
 FILES = {"people.ldif": people.tree(2)}
 RIGHT = people.PENGUIN, people.PENGUIN_PASSWORD
 

@@ -16,14 +16,7 @@ from rig.dovecot import ask
 from rig.golden import compare
 from rig.mux import request
 
-CONF = {
-    "ldap_servers": "ldif://{folder}/people.ldif",
-    "ldap_search_base": people.PEOPLE,
-    "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
-    "ldap_auth_method": "custom",
-    "ldap_default_realm": "hoge.cxm",
-    "failure_delay": "0",
-}
+CONF = people.file_article(ldap_default_realm="hoge.cxm", failure_delay="0")
 FILES = {"people.ldif": people.tree(2)}
 RIGHT = people.PENGUIN, people.PENGUIN_PASSWORD
 PAGE = (ROOT / "docs/reference/log.md").read_text()

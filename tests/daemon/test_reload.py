@@ -22,12 +22,7 @@ from rig.mux import ask_mux, request
 from rig.programs import folder, wait_until
 from rig.saslauthd import conf_text
 
-CONF = {
-    "ldap_servers": "ldif://{folder}/people.ldif",
-    "ldap_search_base": people.PEOPLE,
-    "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
-    "ldap_auth_method": "custom",
-}
+CONF = people.file_article()
 RIGHT = people.PENGUIN, people.PENGUIN_PASSWORD
 
 

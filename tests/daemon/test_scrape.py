@@ -18,13 +18,7 @@ from rig.daemon import ENVIRONMENT
 from rig.dovecot import ask
 from rig.programs import free_port, wait_until
 
-CONF = {
-    "ldap_servers": "ldif://{folder}/people.ldif",
-    "ldap_search_base": people.PEOPLE,
-    "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
-    "ldap_auth_method": "custom",
-    "request_timeout": "0.2",
-}
+CONF = people.file_article(request_timeout="0.2")
 FILES = {"people.ldif": people.tree(2)}
 RIGHT = people.PENGUIN, people.PENGUIN_PASSWORD
 

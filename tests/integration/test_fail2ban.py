@@ -17,13 +17,7 @@ from rig.postfix import Postfix
 from rig.programs import find, run
 
 SHIPPED = ROOT / "docs/monitoring/fail2ban"
-CONF = {
-    "ldap_servers": "ldif://{folder}/people.ldif",
-    "ldap_search_base": people.PEOPLE,
-    "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
-    "ldap_auth_method": "custom",
-    "failure_delay": "0",
-}
+CONF = people.file_article(failure_delay="0")
 FILES = {"people.ldif": people.tree(2) + people.person("locked", more="nsAccountLock: true\n")}
 STAMPS = {
     "rsyslog's own": "2026-11-24T07:43:42.123456+00:00 mail {}",

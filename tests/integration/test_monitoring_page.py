@@ -25,12 +25,7 @@ from rig.programs import Program, find, free_port, run, wait_until
 
 PAGE = "how-to/monitoring.md"
 RULES = ROOT / "docs/monitoring/alerts.yaml"
-CONF = {
-    "ldap_servers": "ldif://{folder}/people.ldif",
-    "ldap_search_base": people.PEOPLE,
-    "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
-    "ldap_auth_method": "custom",
-}
+CONF = people.file_article()
 FILES = {"people.ldif": people.tree(1) + people.person("probe", "probe-pass")}
 
 

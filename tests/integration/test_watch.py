@@ -287,17 +287,9 @@ def test_without_a_watch_a_changed_password_is_out_at_the_login_after_the_check(
 
 
 def test_a_changed_file_is_out_and_in() -> None:
-    conf = {
-        "ldap_servers": "ldif://{folder}/people.ldif",
-        "ldap_search_base": people.PEOPLE,
-        "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
-        "ldap_watch": "yes",
-    }
     for method in METHODS:
-        more = {"ldap_auth_method": method, **(FASTBIND if method == "fastbind" else {})}
-        with Daemon.running(
-            {**conf, **more}, "-c", "-t", "3600", "-V", files={"people.ldif": people.tree(2)}
-        ) as daemon:
+        conf = people.file_article(method, ldap_watch="yes", **(FASTBIND if method == "fastbind" else {}))
+        with Daemon.running(conf, "-c", "-t", "3600", "-V", files={"people.ldif": people.tree(2)}) as daemon:
             cache(daemon, people.PENGUIN, people.PENGUIN_PASSWORD)
             (daemon.folder / "new.ldif").write_text(people.person("penguin", "another"))
             (daemon.folder / "new.ldif").rename(daemon.folder / "people.ldif")

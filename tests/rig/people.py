@@ -71,5 +71,16 @@ def article(server: DirectoryServer, method: str = "custom", **keys: str) -> dic
     }
 
 
+def file_article(method: str = "custom", **keys: str) -> dict[str, str]:
+    """The same for an LDIF file, ``people.ldif`` in the daemon's folder."""
+    return {
+        "ldap_servers": "ldif://{folder}/people.ldif",
+        "ldap_search_base": PEOPLE,
+        "ldap_filter": "(&(objectclass=mailRecipient)(mail=%U@%d))",
+        "ldap_auth_method": method,
+        **keys,
+    }
+
+
 def _base64(value: str | bytes) -> str:
     return base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
