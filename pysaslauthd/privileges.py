@@ -1,7 +1,7 @@
 """What the process may do, and what may be done to it: its user, its descriptors, its memory.
 
 Best called in this order: :func:`account`, :func:`raise_descriptor_limit`, :func:`lock_memory`, then whatever needs
-root (sockets, secrets), :func:`become`, :func:`forbid_core_dumps`.
+root (sockets, secrets), :func:`become`, :func:`forbid_core_dumps`. :func:`give_back_memory` is best called early.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ _PR_SET_DUMPABLE = 4
 """prctl(2), linux/prctl.h."""
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 """mlockall(2); three architectures have others, where the call fails."""
+
+_M_MMAP_THRESHOLD = -3
+"""mallopt(3)."""
+_MMAP_THRESHOLD = 131_072
+"""Bytes; what glibc begins with."""
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +109,16 @@ def raise_descriptor_limit(connections: int) -> None:
             soft,
             needed,
         )
+
+
+def give_back_memory() -> None:
+    """Let the C library give large blocks of memory back to the system once they are freed.
+
+    From the first one that is freed glibc takes it that such blocks come and go, and keeps them (mallopt(3),
+    M_MMAP_THRESHOLD). But a table leaves one behind each time it grows, and wants a larger one next. No other C library
+    needs this.
+    """
+    _call("mallopt", _M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
 
 
 def lock_memory() -> None:

@@ -151,6 +151,21 @@ assert resource.getrlimit(resource.RLIMIT_NOFILE) == (200, 200)
     assert warning.startswith("200 descriptors are allowed, max_connections may need 1128; raise the limit")
 
 
+@pytest.mark.parametrize(("call", "given_back"), [("privileges.give_back_memory()", True), ("", False)])
+def test_a_large_block_that_is_freed_goes_back_to_the_system(call: str, given_back: bool) -> None:
+    (kept,) = run(f"""
+{call}
+# The first makes the C library keep those that follow, and the last holds them in.
+more = b"x" * 20_000_000
+del more
+before = int(status("VmRSS")[0])
+more, last = b"x" * 10_000_000, b"x" * 100_000
+del more
+print(int(status("VmRSS")[0]) - before)
+""")
+    assert (int(kept) < 2000) is given_back
+
+
 @pytest.mark.usefixtures("root")
 def test_all_memory_is_locked_and_more_can_be_had() -> None:
     told = run("""

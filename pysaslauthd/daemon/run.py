@@ -40,6 +40,7 @@ def serve(options: DaemonOptions, loaded: Loaded, *, ready: Callable[[], None]) 
     :raises StartError: a socket cannot be had.
     :raises ConfigError: a part refuses its settings.
     """
+    privileges.give_back_memory()
     privileges.lock_memory()
     inherited = listening_sockets(os.environ, os.getpid())
     asyncio.run(_run(options, loaded, inherited, ready))
