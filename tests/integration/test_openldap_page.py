@@ -9,11 +9,16 @@ from rig import Authority, Daemon, Slapd, article
 from rig.directory import write
 from rig.docs import snippet, snippets
 from rig.needs import need
-from rig.people import PENGUIN, PENGUIN_DN, PENGUIN_PASSWORD, SERVICE_DN
+from rig.people import PENGUIN, PENGUIN_DN, PENGUIN_PASSWORD, SERVICE_DN, SUFFIX
 from rig.programs import Program, find, run
 
 PAGE = "how-to/openldap.md"
 _NOTHING = [f'access to dn.exact="{SERVICE_DN}" attrs=userPassword by anonymous auth', "access to * by * none"]
+_POLICY_DN = f"cn=policy,{SUFFIX}"
+_POLICY = (
+    f"dn: {_POLICY_DN}\nobjectClass: organizationalRole\nobjectClass: pwdPolicy\npwdAttribute: userPassword\n"
+    "pwdLockout: TRUE\n"
+)
 
 
 class BareSlapd(Slapd):
@@ -23,11 +28,11 @@ class BareSlapd(Slapd):
     """
 
     def __init__(self, authority: Authority, *rules: str) -> None:
-        super().__init__(authority, users=1, extra="overlay ppolicy")
+        super().__init__(authority, users=1, extra=f'overlay ppolicy\nppolicy_default "{_POLICY_DN}"')
         self._rules = rules
 
     def _prepare(self, tree: str) -> Program:
-        super()._prepare(f"{tree}{GROUP}\n")
+        super()._prepare(f"{tree}{GROUP}\n{_POLICY}")
         conf, config = self.folder / "slapd.conf", self.folder / "slapd.d"
         lines = [line for line in conf.read_text().splitlines() if not line.startswith("access ")]
         # In cn=config, only what is included can build on what was included before.
