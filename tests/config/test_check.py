@@ -2,26 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from pysaslauthd import config
-from pysaslauthd.errors import ConfigError
+from .parsing import BASE, CUSTOM, error, parse
 
-BASE = "ldap_search_base: ou=People,dc=hoge,dc=cxm"
-CUSTOM = "ldap_auth_method: custom"
 FASTBIND = "ldap_auth_method: fastbind"
 USER_DN = "ldap_filter: uid=%u,ou=People,dc=hoge,dc=cxm"
 ACCOUNT = "ldap_bind_dn: cn=userretriever,dc=hoge,dc=cxm\nldap_password: password"
 BY_FILTER = "ldap_group_match_method: filter\nldap_group_filter: (member=%D)"
 MEMBEROF = "ldap_group_match_method: memberof\nldap_group_dn: cn=a"
-
-
-def parse(*lines: str) -> config.Loaded:
-    return config.parse("\n".join(lines).encode(), "f")
-
-
-def error(*lines: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        parse(*lines)
-    return str(caught.value)
 
 
 # Filters

@@ -3,23 +3,12 @@ from __future__ import annotations
 import pytest
 
 from pysaslauthd import config
-from pysaslauthd.errors import ConfigError
 
-BASE = "ldap_search_base: ou=People,dc=hoge,dc=cxm"
+from .parsing import BASE, CUSTOM, error, parse
+
 PLAIN = "ldap_use_sasl: yes\nldap_mech: PLAIN"
 EXTERNAL = "ldap_use_sasl: yes\nldap_mech: EXTERNAL\nldap_servers: ldapi:///"
-CUSTOM = "ldap_auth_method: custom"
 ACCOUNT = "ldap_id: userretriever\nldap_password: password"
-
-
-def parse(*lines: str) -> config.Loaded:
-    return config.parse("\n".join(lines).encode(), "f")
-
-
-def error(*lines: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        parse(*lines)
-    return str(caught.value)
 
 
 def test_bind_becomes_fastbind() -> None:
