@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
+from pysaslauthd.auth import Mechanism
 from pysaslauthd.flow import Flow
 from pysaslauthd.model import Identity, Outcome, Reason
 
 
-class Mechanism(Protocol):
-    """What decides on the logins of a realm; the same as for all of them."""
-
-    def key(self, identity: Identity) -> bytes:
-        """Equal for two identities exactly if the same question would be asked about them."""
-
-    def check(self, identity: Identity, password: bytes) -> Flow[Outcome]:
-        """Decide; a flow (:mod:`pysaslauthd.flow`)."""
-
-
 class Nobody:
-    """Refuses everybody, whatever the password."""
+    """A :class:`~pysaslauthd.auth.Mechanism` that refuses everybody, whatever the password."""
 
     def key(self, identity: Identity) -> bytes:
-        """See :class:`Mechanism`."""
+        """See the interface."""
         return identity.address
 
     async def check(self, identity: Identity, password: bytes) -> Outcome:
-        """See :class:`Mechanism`."""
+        """See the interface."""
         return Outcome(Reason.UNKNOWN_REALM, "not in realm_config, and realm_unlisted is refuse")
 
 
