@@ -119,7 +119,7 @@ def test_the_service_account_binds_by_sasl(server: FakeLdap, keys: dict[str, Any
     assert binds(server) == [body]
 
 
-def test_ldapi(tmp_path: Path) -> None:
+def test_a_unix_socket_is_connected_to_and_missed_where_it_is_not_there(tmp_path: Path) -> None:
     with FakeLdap(path=tmp_path / "ldapi") as server:
         connect(server)
         assert len(binds(server)) == 1
@@ -134,7 +134,7 @@ def test_start_tls_begins_before_the_bind(authority: Authority) -> None:
         assert [request.operation for request in server.requests] == ["extended", "bind", "unbind"]
 
 
-def test_ldaps(authority: Authority) -> None:
+def test_ldaps_begins_with_tls_and_needs_no_start_tls(authority: Authority) -> None:
     with FakeLdap(authority=authority, ldaps=True) as server:
         connect(server, **trust(authority))
         connect(server, **trust(authority, start_tls=True))  # which is for ldap alone

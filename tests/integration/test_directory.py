@@ -106,7 +106,7 @@ def test_ldaps_and_start_tls_with_the_right_and_the_wrong_authority(
     run(test())
 
 
-def test_ldapi(server: DirectoryServer) -> None:
+def test_a_unix_socket_is_asked_like_a_port(server: DirectoryServer) -> None:
     async def test() -> None:
         async with asking(server.ldapi_uri) as directory:
             await finds_and_binds(directory)
@@ -148,7 +148,7 @@ def test_a_user_by_sasl_plain_and_who_that_is(sasl: Slapd) -> None:
     run(test())
 
 
-def test_compare(server: DirectoryServer) -> None:
+def test_compare_goes_by_the_attribute_s_rule_and_what_is_not_there_is_not_held(server: DirectoryServer) -> None:
     async def test() -> None:
         keys: dict[str, Any] = {"bind_dn": server.admin_dn, "password": server.admin_password.encode()}
         async with asking(server, **keys) as directory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import socket
 import stat
 from collections.abc import AsyncIterator, Mapping
@@ -161,7 +162,9 @@ async def test_who_does_not_read_is_disconnected(tmp_path: Path, monkeypatch: py
             client.setblocking(False)
             client.connect(str(path))
             client.send(b'{"command": "big"}\n' * 3)
-            await asyncio.sleep(0.2)  # longer than the client may take to read
+            ended = select.poll()
+            ended.register(client, 0)  # POLLHUP, which is told in any case: all that has been sent is there to be read
+            assert await asyncio.to_thread(ended.poll, 5000)
             read = 0
             while octets := await asyncio.get_running_loop().sock_recv(client, 65536):
                 read += len(octets)
