@@ -2,8 +2,8 @@
 
 Two real servers, slapd behind a network that meddles and 389 DS by TLS; 5 % wrong passwords; a cache of two seconds, so
 that both it and the directory answer; clients that say nothing, half of something, or nonsense. What must hold: no
-wrong answer, none after the deadline, nobody turned away while a server works, and in the end as much memory and as
-many descriptors as after the first faults, whose crowd and TLS take some.
+wrong answer, none after the deadline, nobody turned away while a server works, as many descriptors in the end as in the
+beginning, memory that does not grow while faults go on, and little more of it in the end than in the beginning.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import os
 import random
 import re
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
+from bench.outcome import Phase, problems, table
 from bench.peers import resident_mb
 from rig import Authority, Daemon, DirectoryServer, Ds389, Slapd, article
 from rig.daemon import ROOT
 from rig.meddler import WAYS, Meddler
 from rig.programs import folder
-from rig.volley import Login, login
+from rig.volley import login
 
 SECONDS = 600
 CLIENTS = 32
@@ -36,61 +36,13 @@ BROKEN = 16
 """Clients that do not do as they should."""
 PEOPLE = 200
 WRONG = 0.05
-DEADLINE = 4.0
-LATE = 0.5
-"""Seconds past the deadline from which an answer is late: the clients and the servers share the daemon's machine."""
+BEAT = 0.1
+"""Seconds between two looks at the clock, which tell when the machine itself stood still."""
 RECOVERED = 2.0
 """Seconds after a fault from which every login must be served."""
-GROWTH_MB = 4.0
 PAGE = ROOT / "docs" / "reliability.md"
 _TABLE = re.compile(r"(?<=<!-- soak -->\n).*(?=<!-- end of soak -->)", re.DOTALL)
 PHASES = ("calm", "faults", "more faults", "calm again")
-
-
-class Phase:
-    """What was seen in one part of the time."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.answers: Counter[bytes | None] = Counter()
-        self.mistaken: list[Login] = []
-        self.late: list[Login] = []
-        self.times: list[float] = []
-        self.faults: Counter[str] = Counter()
-        self.turned_away = 0
-        """Logins closed without an answer although a server worked."""
-        self.memory = 0.0
-        self.descriptors = 0
-
-    def add(self, seen: Login, *, served: bool) -> None:
-        """Count a login; ``served``: whether a server has worked all the time."""
-        self.answers[seen.answer] += 1
-        self.times.append(seen.seconds)
-        if seen.mistaken:
-            self.mistaken.append(seen)
-        if seen.seconds > DEADLINE + LATE:
-            self.late.append(seen)
-        if served and seen.answer is None:
-            self.turned_away += 1
-
-    def row(self) -> str:
-        """Of the table."""
-        times = sorted(self.times) or [0.0]
-        p50, p99 = (times[int(len(times) * share)] * 1000 for share in (0.5, 0.99))
-        cells = [
-            self.name,
-            f"{len(self.times):,}",
-            f"{self.answers[b'OK']:,}",
-            f"{self.answers[b'NO']:,}",
-            f"{self.answers[None]:,}",
-            str(self.turned_away),
-            str(len(self.mistaken)),
-            str(len(self.late)),
-            f"{p50:.0f} / {p99:.0f} / {times[-1] * 1000:.0f} ms",
-            f"{self.memory:.1f} MB",
-            str(self.descriptors),
-        ]
-        return f"| {' | '.join(cells)} |"
 
 
 class World(NamedTuple):
@@ -119,6 +71,8 @@ class Soak:
         self._outage = False
         """Whether neither server may be working."""
         self._whole_since = float("-inf")
+        self._stood = 0.0
+        """Seconds for which the machine has stood still."""
 
     async def run(self) -> None:
         """All phases, each a quarter of the time."""
@@ -131,20 +85,32 @@ class Soak:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._client()) for _ in range(CLIENTS)]
             tasks += [group.create_task(self._broken_client()) for _ in range(BROKEN)]
+            tasks += [group.create_task(self._measure()), group.create_task(self._watch_the_clock())]
             for phase in self.phases:
                 self._phase = phase
                 until = time.monotonic() + self._seconds / len(self.phases)
                 if "faults" in phase.name:
                     await self._faults(until)
                 await asyncio.sleep(max(0.0, until - time.monotonic()))
-                phase.memory, phase.descriptors = resident_mb(self._world.daemon.program.pid), self._world.descriptors
+                phase.descriptors = self._world.descriptors
             for task in tasks:
                 task.cancel()
+
+    async def _measure(self) -> None:
+        while True:
+            self._phase.memory.append(resident_mb(self._world.daemon.program.pid))
+            await asyncio.sleep(0.5)
+
+    async def _watch_the_clock(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(BEAT)
+            self._stood += max(0.0, time.monotonic() - began - 2 * BEAT)
 
     async def _client(self) -> None:
         while True:
             user = f"u{self._chance.randrange(PEOPLE)}"
-            phase, outage_before = self._phase, self._outage
+            phase, outage_before, stood = self._phase, self._outage, self._stood
             began = time.monotonic()
             try:
                 seen = await login(self._world.daemon.mux, user, right=self._chance.random() >= WRONG)
@@ -152,7 +118,7 @@ class Soak:
                 await asyncio.sleep(PAUSE)
                 continue
             whole = not outage_before and not self._outage and began - self._whole_since > RECOVERED
-            phase.add(seen, served=whole)
+            phase.add(seen, served=whole, stood=self._stood - stood)
             await asyncio.sleep(PAUSE * self._chance.uniform(0.5, 1.5))
 
     async def _broken_client(self) -> None:
@@ -208,52 +174,6 @@ class Soak:
         return lambda: [do(each) for each in (self._world.first, self._world.second)]
 
 
-def problems(soak: Soak, log: str) -> list[str]:
-    """What did not hold; a line each."""
-    _, before, _, after = soak.phases
-    found = []
-    for phase in soak.phases:
-        found += [f"{phase.name}: wrong answer: {seen}" for seen in phase.mistaken[:5]]
-        found += [f"{phase.name}: late: {seen}" for seen in phase.late[:5]]
-        if phase.turned_away:
-            found.append(f"{phase.name}: {phase.turned_away} logins closed without an answer")
-    if after.memory > before.memory + GROWTH_MB:
-        found.append(f"memory grew from {before.memory:.1f} to {after.memory:.1f} MB")
-    if after.descriptors > before.descriptors + BROKEN + CLIENTS:
-        found.append(f"descriptors grew from {before.descriptors} to {after.descriptors}")
-    if "internal error" in log:
-        found.append("the log tells of an internal error")
-    return found
-
-
-def table(soak: Soak, seconds: float) -> str:
-    """The results, in Markdown."""
-    faults = soak.phases[1].faults + soak.phases[2].faults
-    head = [
-        "phase",
-        "logins",
-        "OK",
-        "NO",
-        "closed",
-        "of these while a server worked",
-        "wrong answers",
-        "late",
-        "median / 99 % / longest",
-        "memory",
-        "descriptors",
-    ]
-    lines = [
-        f"{seconds:.0f} s; {faults.total()} faults: "
-        + ", ".join(f"{name} {count}" for name, count in sorted(faults.items()))
-        + ".",
-        "",
-        f"| {' | '.join(head)} |",
-        f"|{' --- |' * len(head)}",
-        *(phase.row() for phase in soak.phases),
-    ]
-    return "\n".join(lines)
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seconds", type=click.FloatRange(4), default=SECONDS, show_default=True, help="For the whole run.")
 @click.option("--seed", type=int, help="Of the faults and the logins, to see a run again.")
@@ -276,9 +196,9 @@ def main(context: click.Context, *, seconds: float, seed: int | None, write: boo
             soak = Soak(World(daemon, first, second, meddler), seconds, random.Random(seed))
             asyncio.run(soak.run())
             log = daemon.log
-    result = table(soak, seconds)
+    result = table(soak.phases, seconds)
     click.echo(result)
-    found = problems(soak, log)
+    found = problems(soak.phases, seconds, log)
     for line in found:
         click.echo(line)
     if write:
