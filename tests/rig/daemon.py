@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -36,12 +36,17 @@ class Daemon(MuxServer):
     @classmethod
     @contextmanager
     def running(
-        cls, conf: Mapping[str, str] | str, *flags: str, files: Mapping[str, str | bytes] | None = None
+        cls,
+        conf: Mapping[str, str] | str,
+        *flags: str,
+        files: Mapping[str, str | bytes] | None = None,
+        within: Sequence[str] = (),
     ) -> Iterator[Self]:
         """Start it with a configuration and further flags, wait until its mux accepts, end it when the context ends.
 
         :param files: further files to write into the daemon's folder first, or into folders in it. In all texts,
             ``{folder}`` is that folder.
+        :param within: a command that starts the daemon's, by becoming it.
         """
         with folder("daemon") as path:
             for name, content in (files or {}).items():
@@ -56,7 +61,7 @@ class Daemon(MuxServer):
                 log=path / "log",
                 ready=lambda: any(said in program.said for said in (": serving ", ':"serving ')),
                 env=ENVIRONMENT,
-            )
+            ).within(*within)
             program.start()
             try:
                 yield cls(path, program)

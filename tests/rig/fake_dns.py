@@ -71,9 +71,9 @@ class FakeDns(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def fake_dns(**records: list[Srv]) -> AsyncIterator[FakeDns]:
+async def fake_dns(address: tuple[str, int] = ("127.0.0.1", 0), /, **records: list[Srv]) -> AsyncIterator[FakeDns]:
     """A running server; ``_ldap._tcp.hoge.cxm`` is ``ldap``, ``_ldaps._tcp.hoge.cxm`` is ``ldaps``."""
-    _, server = await asyncio.get_running_loop().create_datagram_endpoint(FakeDns, ("127.0.0.1", 0))
+    _, server = await asyncio.get_running_loop().create_datagram_endpoint(FakeDns, address)
     server.records = {f"_{name}._tcp.hoge.cxm": found for name, found in records.items()}
     try:
         yield server
