@@ -14,7 +14,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from rig import Authority, Daemon, DirectoryServer, Ds389, Slapd, article, people
+from rig import Authority, Daemon, DirectoryServer, Ds389, Slapd, article, faults, people
+from rig.fake_ldap import FakeLdap
 from rig.meddler import SLOW, WAYS, Meddler
 from rig.needs import need
 from rig.programs import free_port, wait_until
@@ -112,6 +113,27 @@ def test_the_network_changes_its_mind_all_the_time(slapd: Slapd) -> None:
             meddler.meddle("pass")
             right_away(daemon)
             assert "internal error" not in daemon.log
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("restart", "answer"), [("yes", b"OK"), ("no", None)])
+def test_a_request_whose_connection_breaks_is_asked_once_more_if_ldap_restart_says_so(
+    method: str, restart: str, answer: bytes | None
+) -> None:
+    conf = {
+        "ldap_search_base": people.PEOPLE,
+        "ldap_filter": "(mail=%U@%d)",
+        "ldap_auth_method": method,
+        "ldap_restart": restart,
+    }
+    with FakeLdap() as server, Daemon.running({**conf, "ldap_servers": server.uri}) as daemon:
+        right_away(daemon)
+        operation = "bind" if method == "bind" else "search"
+        server.fault(operation, faults.close)
+        asked = len(server.wait_for(operation))
+        assert daemon.ask(people.PENGUIN, people.PENGUIN_PASSWORD) == answer
+        assert len(server.wait_for(operation)) - asked == (2 if answer else 1)
+        right_away(daemon)
 
 
 # -- real servers
