@@ -14,7 +14,7 @@ from typing import Any
 
 from pysaslauthd.errors import CommandError
 from pysaslauthd.model import Peer
-from pysaslauthd.server.listener import Listener, peer_of
+from pysaslauthd.server.listener import Listener, one_by_one, peer_of
 from pysaslauthd.wire import control
 from pysaslauthd.wire.control import MAX_REQUEST, Request
 
@@ -49,7 +49,7 @@ class ControlServer:
 
     def start(self) -> None:
         """Serve on the running event loop."""
-        self._listener.start(self._serve, self._conversations, max_connections=MAX_CONNECTIONS)
+        self._listener.start(one_by_one(self._serve), self._conversations, max_connections=MAX_CONNECTIONS)
 
     async def stop(self) -> None:
         """Accept no more; break off what is under way."""
@@ -59,10 +59,7 @@ class ControlServer:
         if self._conversations:
             await asyncio.wait(self._conversations)
 
-    def _serve(self, accepted: socket.SocketType) -> None:
-        # The listener gives the bare socket type; asyncio wants the class around it.
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, accepted.detach())
-        client.setblocking(False)
+    def _serve(self, client: socket.socket) -> None:
         conversation = asyncio.get_running_loop().create_task(self._converse(client, peer_of(client)))
         self._conversations.add(conversation)
         conversation.add_done_callback(self._conversations.discard)

@@ -18,7 +18,7 @@ from functools import partial
 from pysaslauthd.metrics import Fault
 from pysaslauthd.model import Outcome, Peer
 from pysaslauthd.server.deadlines import Deadlines
-from pysaslauthd.server.listener import MAX_CONNECTIONS, Listener, peer_of
+from pysaslauthd.server.listener import MAX_CONNECTIONS, Listener, one_by_one, peer_of
 from pysaslauthd.server.mux import Authenticator
 from pysaslauthd.wire.dovecot_session import Ask, Close, Send, Session, Unavailable
 
@@ -77,7 +77,7 @@ class DovecotServer:
 
     def start(self) -> None:
         """Serve on the running event loop."""
-        self._listener.start(self._serve, self._connections, max_connections=self._max_connections)
+        self._listener.start(one_by_one(self._serve), self._connections, max_connections=self._max_connections)
 
     async def stop(self, seconds: float) -> None:
         """Accept no more, answer what has been asked, close.
@@ -97,10 +97,7 @@ class DovecotServer:
         if self._connections:
             await asyncio.wait([connection.ended for connection in self._connections], timeout=seconds)
 
-    def _serve(self, accepted: socket.SocketType) -> None:
-        # The listener gives the bare socket type; asyncio wants the class around it.
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, accepted.detach())
-        client.setblocking(False)
+    def _serve(self, client: socket.socket) -> None:
         peer = peer_of(client)
         session = Session(
             pid=os.getpid(),

@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 
 def peer_of(connection: socket.SocketType) -> Peer:
     """The process that made this connection, as it was then (unix(7), SO_PEERCRED)."""
-    return Peer._make(_PEER.unpack(connection.getsockopt(_SOL_SOCKET, _SO_PEERCRED, _PEER.size)))
+    # Not Peer(*…), which is a call of Python: this is done for every login.
+    return tuple.__new__(Peer, _PEER.unpack(connection.getsockopt(_SOL_SOCKET, _SO_PEERCRED, _PEER.size)))
 
 
 def bind(path: str, *, mode: int = 0o777, owner: int = -1, group: int = -1) -> Listener:
@@ -102,6 +103,18 @@ def adopt(descriptor: int) -> Listener:
     return Listener(listening, name if isinstance(name, str) else os.fsdecode(name), None)
 
 
+def one_by_one(serve: Callable[[socket.socket], None]) -> Callable[[list[socket.SocketType]], None]:
+    """For :meth:`Listener.start`, where asyncio serves: each on its own, not blocking, in the class it wants."""
+
+    def serve_all(accepted: list[socket.SocketType]) -> None:
+        for each in accepted:
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, each.detach())
+            client.setblocking(False)
+            serve(client)
+
+    return serve_all
+
+
 class Listener:
     """A listening socket and its accepting; made by :func:`bind` or :func:`adopt`.
 
@@ -121,15 +134,15 @@ class Listener:
 
     def start(
         self,
-        serve: Callable[[socket.SocketType], None],
+        serve: Callable[[list[socket.SocketType]], None],
         connections: Sized,
         *,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         """Accept on the running event loop from now on.
 
-        :param serve: is given each connection and owns it from then on. The connection is in blocking mode,
-            since that saves a system call: use MSG_DONTWAIT.
+        :param serve: is given the connections that were accepted together and owns them from then on. They are in
+            blocking mode, since that saves a system call: use MSG_DONTWAIT.
         :param connections: those that are open; only its length is read.
         :param max_connections: while that many are open, further ones are closed at once.
         """
@@ -154,36 +167,53 @@ class Listener:
             asyncio.get_running_loop().remove_reader(self._socket)
             if self._made is not None:
                 # Nobody else will ever answer those who connected before the path was gone.
-                self._accept(BACKLOG)
+                while self._accept():
+                    pass
         if self._pause is not None:
             self._pause.cancel()
         self._socket.close()
 
-    def _accept(self, most: int = ACCEPTS_PER_WAKE) -> None:
+    def _accept(self) -> bool:
+        """Serve who waits, all at once, until nobody does or the event loop's other work has its turn: then True."""
+        connections, room = self._connections, self._max_connections
+        if self._full:
+            self._full = 2 * len(connections) >= room
+        left = ACCEPTS_PER_WAKE
+        while left > 0:
+            # As many as there is room for: by the time that these are served, some of them have ended.
+            accepted = self._accepted(min(left, max(room - len(connections), 1)))
+            if not accepted:
+                return False
+            left -= len(accepted)
+            if len(connections) < room:
+                self._serve(accepted)
+            else:
+                self._refuse(accepted)
+        return True
+
+    def _accepted(self, most: int) -> list[socket.SocketType]:
+        """The next connections; none where nobody waits, or accepting fails and rests."""
         # What socket.accept() itself calls. The rest of it, a Python object around the connection with two
         # enum members inside, would cost an eighth of a cached login.
         accept = self._socket._accept  # type: ignore[attr-defined]  # not public, but in every Python since 3.0
-        serve, connections, room = self._serve, self._connections, self._max_connections
-        if self._full:
-            self._full = 2 * len(connections) >= room
+        connection = socket.SocketType
+        accepted: list[socket.SocketType] = []
         for _ in range(most):
             try:
-                descriptor, _ = accept()
+                accepted.append(connection(_AF_UNIX, _SOCK_STREAM, 0, accept()[0]))
             except BlockingIOError:
                 if self._failing:
                     self._failing = False
                     log.info("%s: accepting again", self.path)
-                return
+                break
             except ConnectionAbortedError:
                 continue
             except OSError as error:
-                self._rest(error)
-                return
-            connection = socket.SocketType(_AF_UNIX, _SOCK_STREAM, 0, descriptor)
-            if len(connections) < room:
-                serve(connection)
-            else:
-                self._refuse(connection)
+                # Where descriptors lack, those of the connections accepted so far may soon be free.
+                if not accepted:
+                    self._rest(error)
+                break
+        return accepted
 
     def _rest(self, error: OSError) -> None:
         # EMFILE, ENFILE, ENOBUFS, ENOMEM, or something unheard of: the socket stays readable, so asking again
@@ -198,9 +228,10 @@ class Listener:
     def _resume(self) -> None:
         asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
-    def _refuse(self, connection: socket.SocketType) -> None:
-        connection.close()
-        self.refused += 1
+    def _refuse(self, accepted: list[socket.SocketType]) -> None:
+        for connection in accepted:
+            connection.close()
+        self.refused += len(accepted)
         if not self._full:
             self._full = True
             log.error("%s: %d connections are open; closing new ones", self.path, self._max_connections)

