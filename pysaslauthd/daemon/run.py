@@ -18,7 +18,7 @@ from pysaslauthd.daemon.generation import Builder, Current
 from pysaslauthd.daemon.reload import Reloader
 from pysaslauthd.daemon.scrape import scrape_server
 from pysaslauthd.errors import PysaslauthdError, StartError
-from pysaslauthd.log import log_outcome
+from pysaslauthd.log import is_logged, log_outcome
 from pysaslauthd.metrics import Metrics
 from pysaslauthd.model import AuthRequest, Identity, Outcome
 from pysaslauthd.pace import Pace
@@ -57,8 +57,9 @@ async def _run(
     def report(request: AuthRequest, identity: Identity, outcome: Outcome, seconds: float) -> None:
         metrics.login(request.door, outcome, seconds)
         pace.login(seconds)
-        settings = current.generation.loaded.of(identity.domain)
-        log_outcome(request, identity, outcome, seconds * 1000, method=settings.auth_method if settings else "")
+        if is_logged(outcome):
+            settings = current.generation.loaded.of(identity.domain)
+            log_outcome(request, identity, outcome, seconds * 1000, method=settings.auth_method if settings else "")
 
     # Hashes that take long leave the GIL alone, so a thread for each core is enough.
     threads = ThreadPoolExecutor(os.cpu_count() or 1, "hash")

@@ -10,7 +10,7 @@ not take at once is lost, and counted. A flood of one message is summed up (:mod
 
 from __future__ import annotations
 
-from pysaslauthd.log.event import LoginEvent, log_outcome
+from pysaslauthd.log.event import LoginEvent, is_logged, log_outcome
 from pysaslauthd.log.form import Form
 from pysaslauthd.log.handlers import LineHandler, StderrHandler, SyslogHandler
 from pysaslauthd.log.journal import JournalHandler, leads_to_journal
@@ -28,6 +28,7 @@ __all__ = [
     "SyslogHandler",
     "attached",
     "escape",
+    "is_logged",
     "leads_to_journal",
     "level",
     "log_outcome",

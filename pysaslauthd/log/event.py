@@ -9,10 +9,10 @@ from pysaslauthd.log.text import escape, escape_text
 from pysaslauthd.model import AuthRequest, Door, Identity, Outcome, Peer, Reason, Verdict
 
 _VERDICTS = {
-    Verdict.ACCEPTED: (logging.DEBUG, "auth success"),
-    Verdict.REJECTED: (logging.INFO, "auth failure"),
+    Verdict.ACCEPTED.value: (logging.DEBUG, "auth success"),
+    Verdict.REJECTED.value: (logging.INFO, "auth failure"),
     # Other words than saslauthd's: who counts failures to ban somebody must not count a directory's outage.
-    Verdict.UNAVAILABLE: (logging.WARNING, "auth unavailable"),
+    Verdict.UNAVAILABLE.value: (logging.WARNING, "auth unavailable"),
 }
 _LOGINS = logging.getLogger("pysaslauthd.logins")
 
@@ -85,7 +85,7 @@ class LoginEvent(NamedTuple):
 
     def __str__(self) -> str:
         verdict = self.verdict
-        what = _VERDICTS[verdict][1]
+        what = _VERDICTS[verdict.value][1]
         if self.cached and verdict is Verdict.ACCEPTED:
             what += " (cached)"
         fields = [("user", escape(self.user)), ("service", escape(self.service)), ("realm", escape(self.realm))]
@@ -119,6 +119,12 @@ class LoginEvent(NamedTuple):
         return f"{'do_auth':16}: {what}: " + " ".join(f"[{name}={value}]" for name, value in fields)
 
 
+def is_logged(outcome: Outcome) -> bool:
+    """Whether :func:`log_outcome` would write a line."""
+    # By the value, since hashing a member is a call of Python.
+    return _LOGINS.isEnabledFor(_VERDICTS[outcome.reason.verdict._value_][0])
+
+
 def log_outcome(
     request: AuthRequest, identity: Identity, outcome: Outcome, milliseconds: float, *, method: str = ""
 ) -> None:
@@ -126,24 +132,22 @@ def log_outcome(
 
     :param method: ``ldap_auth_method``; empty where it does not apply.
     """
-    level = _VERDICTS[outcome.verdict][0]
-    if _LOGINS.isEnabledFor(level):
-        event = LoginEvent(
-            reason=outcome.reason,
-            user=identity.login,
-            identity=identity.address,
-            service=request.service,
-            realm=request.realm,
-            remote=request.remote,
-            detail=outcome.detail,
-            server=outcome.server,
-            method=method,
-            cached=outcome.cached,
-            door=request.door,
-            peer=request.peer,
-            milliseconds=milliseconds,
-            local=request.local,
-            secured=request.secured,
-            session=request.session,
-        )
-        _LOGINS.log(level, event)
+    event = LoginEvent(
+        reason=outcome.reason,
+        user=identity.login,
+        identity=identity.address,
+        service=request.service,
+        realm=request.realm,
+        remote=request.remote,
+        detail=outcome.detail,
+        server=outcome.server,
+        method=method,
+        cached=outcome.cached,
+        door=request.door,
+        peer=request.peer,
+        milliseconds=milliseconds,
+        local=request.local,
+        secured=request.secured,
+        session=request.session,
+    )
+    _LOGINS.log(_VERDICTS[outcome.verdict.value][0], event)
