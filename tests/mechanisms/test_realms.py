@@ -3,8 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pysaslauthd.auth import Mechanism
 from pysaslauthd.flow import run
-from pysaslauthd.mechanisms.realms import Mechanism, Nobody, RealmMechanism
+from pysaslauthd.mechanisms.realms import Nobody, RealmMechanism
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, identify
 
 
