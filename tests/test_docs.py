@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from test_house import PACKAGE, ROOT, ROWS, modules
 
-from pysaslauthd import config
+from pysaslauthd import __version__, config
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*DOCS.rglob("*.md"), *ROOT.glob("*.md")))
@@ -55,6 +55,13 @@ def test_a_page_names_no_key_that_is_none(page: str) -> None:
     known = {each for name, key in config.KEYS.items() for each in (name, *key.aliases)}
     named = set(re.findall(r"\bldap_[a-z_]+", (ROOT / page).read_text()))
     assert named <= known, named - known
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    headings = re.findall(
+        r"^## \[(.*)\] - (unreleased|\d{4}-\d\d-\d\d)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    assert headings[0][0] == __version__
 
 
 def test_the_readme_is_short() -> None:
