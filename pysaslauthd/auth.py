@@ -37,6 +37,8 @@ _NO_ANSWER = frozenset({Reason.DIRECTORY_DOWN, Reason.DIRECTORY_TIMEOUT, Reason.
 """What lets an entry past its lifetime answer. Not what a directory may have said about the user (a result code that
 is not known, a stored hash that cannot be checked), and not what a client can bring about by asking a lot."""
 
+_CACHED = Outcome(Reason.OK, cached=True)
+
 Then = Callable[[Outcome], None]
 Report = Callable[[AuthRequest, Identity, Outcome, float], None]
 
@@ -109,7 +111,7 @@ class Authenticator:
             return
         key = self._mechanism.key(identity)
         if self._cache is not None and self._cache.holds(key, request.password):
-            self._answer(request, identity, started, then, Outcome(Reason.OK, cached=True))
+            self._answer(request, identity, started, then, _CACHED)
             if self._cache.due(key):
                 self._revalidation.begin((key, request.password), identity, self._cache.moment())
             return

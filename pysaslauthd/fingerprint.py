@@ -14,10 +14,12 @@ def fingerprints() -> Fingerprint:
 
     Its key is made here and never leaves the process, so that two functions never agree.
     """
-    secret = secrets.token_bytes(32)
+    begun = blake2b(key=secrets.token_bytes(32), digest_size=32).copy
 
     def fingerprint(key: bytes, password: bytes) -> bytes:
+        digest = begun()
         # The key's length first: no other key and password make the same octets.
-        return blake2b(b"%d:%b%b" % (len(key), key, password), key=secret, digest_size=32).digest()
+        digest.update(b"%d:%b%b" % (len(key), key, password))
+        return digest.digest()
 
     return fingerprint

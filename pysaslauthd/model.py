@@ -175,18 +175,19 @@ def identify(request: AuthRequest, *, default_realm: bytes = b"", append_realm: 
         user, domain = login, request.realm
         login = user + b"@" + domain
     realm = request.realm or default_realm
-    return Identity(login, user, domain or realm, realm, request.service)
+    # Not Identity(…), which is a call of Python.
+    return tuple.__new__(Identity, (login, user, domain or realm, realm, request.service))
 
 
 def refused_unasked(request: AuthRequest, identity: Identity) -> Reason | None:
     """Why no directory must be asked about a request, if so."""
-    login, password, service, realm, *_ = request
     if not identity.user:
         return Reason.EMPTY_LOGIN
-    if not password:  # a bind without a password succeeds as nobody (RFC 4513 section 5.1.2)
+    if not request.password:  # a bind without a password succeeds as nobody (RFC 4513 section 5.1.2)
         return Reason.EMPTY_PASSWORD
-    if b"\0" in login or b"\0" in realm or b"\0" in service:
+    # An octet is found five times as fast as a string of one.
+    if 0 in request.login or 0 in request.realm or 0 in request.service:
         return Reason.NUL_IN_LOGIN
-    if b"\0" in password:  # 389 DS would cut it there, and accept the rest
+    if 0 in request.password:  # 389 DS would cut it there, and accept the rest
         return Reason.NUL_IN_PASSWORD
     return None
