@@ -16,7 +16,7 @@ from pysaslauthd.daemon.doors import Doors
 from pysaslauthd.daemon.generation import Current, Generation
 from pysaslauthd.daemon.reload import Reloader
 from pysaslauthd.directory.interface import ServerState
-from pysaslauthd.directory.watch import RealmWatch
+from pysaslauthd.directory.watch_state import RealmWatch
 from pysaslauthd.errors import CommandError, PysaslauthdError
 from pysaslauthd.log import LEVELS, escape, level, set_level
 from pysaslauthd.metrics import Metrics

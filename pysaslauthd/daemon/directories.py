@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pysaslauthd.config import LdapSettings, Loaded
 from pysaslauthd.directory.interface import ServerState
-from pysaslauthd.directory.ldif import LdifDirectory
 from pysaslauthd.directory.server import IDLE_BINDERS, SEARCH_CONNECTIONS
 from pysaslauthd.directory.servers import Servers
+
+if TYPE_CHECKING:
+    from pysaslauthd.directory.ldif import LdifDirectory
 
 
 class Part(NamedTuple):
@@ -46,6 +48,9 @@ class Directories:
             if shared in parts:
                 continue
             if settings.embedded:
+                # Few sites have a file, and all wait for what is imported.
+                from pysaslauthd.directory.ldif import LdifDirectory  # noqa: PLC0415 - see above
+
                 file = await asyncio.to_thread(LdifDirectory, settings.servers[0].path)
                 parts[shared] = Part(realm, file, 0)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import product
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from pysaslauthd.config import LdapSettings, Loaded
 from pysaslauthd.config.options import DaemonOptions
@@ -13,10 +13,12 @@ from pysaslauthd.errors import StartError
 from pysaslauthd.metrics import Fault
 from pysaslauthd.model import Door
 from pysaslauthd.server import listener
-from pysaslauthd.server.dovecot import DovecotServer
 from pysaslauthd.server.listener import Listener
 from pysaslauthd.server.mux import Authenticator, MuxServer
 from pysaslauthd.systemd import Inherited
+
+if TYPE_CHECKING:
+    from pysaslauthd.server.dovecot import DovecotServer
 
 
 class DoorState(NamedTuple):
@@ -62,7 +64,7 @@ class Doors:
     def use(self, settings: LdapSettings) -> None:
         """Serve with other settings: the default realm. What is set when a socket is made stays."""
         for server in self._servers:
-            if isinstance(server, DovecotServer):
+            if not isinstance(server, MuxServer):
                 server.use(settings.default_realm.encode())
 
     def states(self) -> list[DoorState]:
@@ -100,6 +102,9 @@ def _server(
             max_connections=own.max_connections,
             arrival_seconds=own.request_timeout,
         )
+    # Most sites have the mux alone, and all wait for what is imported.
+    from pysaslauthd.server.dovecot import DovecotServer  # noqa: PLC0415 - see above
+
     return DovecotServer(
         authenticator,
         listening,

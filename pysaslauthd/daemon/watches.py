@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from pysaslauthd.cache import Cache
-from pysaslauthd.config import Loaded
+from pysaslauthd.cache import Cache, Watched
+from pysaslauthd.config import LdapSettings, Loaded
 from pysaslauthd.daemon.directories import Directories
-from pysaslauthd.directory.ldif import LdifDirectory
-from pysaslauthd.directory.ldif_watch import LdifWatch
-from pysaslauthd.directory.watch import RealmWatch, Watch
+from pysaslauthd.directory.servers import Servers
+from pysaslauthd.directory.watch_state import RealmWatch
 from pysaslauthd.freshness import Coverage
+
+if TYPE_CHECKING:
+    from pysaslauthd.directory.ldif import LdifDirectory
+    from pysaslauthd.directory.ldif_watch import LdifWatch
+    from pysaslauthd.directory.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +45,8 @@ class Watches:
         for realm, settings in loaded.parts():
             grace = settings.watch_grace if settings.watch else None
             watched = cache.cover(realm, Coverage(grace=grace, revalidate=revalidate))
-            directory = directories.of(settings)
-            if not settings.watch:
-                continue
-            if isinstance(directory, LdifDirectory):
-                watches[realm] = LdifWatch(directory, watched)
-            else:
-                watches[realm] = Watch(settings, directory.states, watched)
+            if settings.watch:
+                watches[realm] = _watch(settings, directories.of(settings), watched)
         return cls(watches)
 
     def states(self) -> list[RealmWatch]:
@@ -62,3 +61,14 @@ class Watches:
     async def stop(self) -> None:
         """End; the cache is told nothing any more."""
         await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
+
+
+def _watch(settings: LdapSettings, directory: Servers | LdifDirectory, watched: Watched) -> Watch | LdifWatch:
+    # Few sites want a watch, and all wait for what is imported.
+    if isinstance(directory, Servers):
+        from pysaslauthd.directory.watch import Watch  # noqa: PLC0415 - see above
+
+        return Watch(settings, directory.states, watched)
+    from pysaslauthd.directory.ldif_watch import LdifWatch  # noqa: PLC0415 - see above
+
+    return LdifWatch(directory, watched)

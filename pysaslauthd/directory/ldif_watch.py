@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from pysaslauthd.directory.ldif import LdifDirectory
-from pysaslauthd.directory.watch import WatchedCache, WatchState
+from pysaslauthd.directory.watch import WatchedCache
+from pysaslauthd.directory.watch_state import WatchState
 
 
 class LdifWatch:

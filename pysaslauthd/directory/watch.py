@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pysaslauthd.config import LdapSettings
 from pysaslauthd.config.uri import server_of
@@ -17,6 +17,7 @@ from pysaslauthd.directory.areas import areas_of
 from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.interface import ServerState
 from pysaslauthd.directory.watch_connection import Change
+from pysaslauthd.directory.watch_state import WatchState
 from pysaslauthd.directory.watcher import Watcher
 
 logger = logging.getLogger(__name__)
@@ -47,33 +48,6 @@ class WatchedCache(Protocol):
 
     def unwatchable(self) -> bool:
         """No change will ever be told. Whether checks take the watch's place."""
-
-
-class WatchState(NamedTuple):
-    """How the watch over one server is, or over a file.
-
-    ``how`` is how changes are told, empty before that is known. ``seconds`` is how long ``watching`` has been so,
-    ``error`` why it is not, ``changes`` how many have been told, ``losses`` how often it was lost.
-    """
-
-    server: str
-    watching: bool
-    how: str
-    seconds: float
-    error: str = ""
-    changes: int = 0
-    losses: int = 0
-
-
-class RealmWatch(NamedTuple):
-    """How the watch over a realm's directory is; ``realm`` is empty for the main file's.
-
-    ``covered`` is whether every change is told now, so that cached logins last for their lifetime.
-    """
-
-    realm: str
-    covered: bool
-    servers: list[WatchState]
 
 
 class Watch:

@@ -18,7 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from pysaslauthd.directory.interface import ServerState
-from pysaslauthd.directory.watch import RealmWatch
+from pysaslauthd.directory.watch_state import RealmWatch
 from pysaslauthd.metrics import BOUNDS, Fault, Histogram, Metrics
 from pysaslauthd.model import Door
 

@@ -1,6 +1,11 @@
-"""What the start refuses because the directory could never be asked, with the whole daemon as a process."""
+"""What the start refuses because the directory could never be asked, and what it leaves out because nothing needs it,
+with the whole daemon as a process.
+"""
 
 from __future__ import annotations
+
+import re
+from importlib.util import find_spec
 
 import pytest
 
@@ -35,3 +40,24 @@ def test_fastbind_has_a_dn_and_no_filter() -> None:
     conf = {**SERVER, "ldap_auth_method": "fastbind", "ldap_filter": f"uid=%u,{people.PEOPLE}"}
     with Daemon.running(conf) as daemon:
         assert daemon.ask(people.PENGUIN, people.PENGUIN_PASSWORD) is None
+
+
+FEATURES = {
+    "a Dovecot socket": ("server.dovecot", "wire.dovecot", "wire.dovecot_session", "wire.sasl"),
+    "an LDIF file": ("directory.ldif", "directory.ldif_file", "directory.match", "directory.content", "wire.ldif"),
+    "a watch": ("directory.watch", "directory.watcher", "directory.watch_connection", "wire.ldap.change"),
+    "metrics": ("server.metrics", "server.exposition"),
+    "the commands": ("inspection", "cli.control", "cli.probe", "cli.demo", "cli.check", "cli.explain"),
+}
+LIBRARIES = ("argon2", "dns", "prometheus_client", "h11")
+
+
+def test_no_feature_is_imported_that_the_configuration_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    with Daemon.running({**SERVER, "ldap_auth_method": "custom"}, "-c") as daemon:
+        imported = set(re.findall(r"^import time: .*\| +([\w.]+)$", daemon.program.log, re.MULTILINE))
+    assert {"pysaslauthd.server.mux", "pysaslauthd.directory.servers"} <= imported
+    assert imported.isdisjoint(LIBRARIES)
+    features = {f"pysaslauthd.{module}": feature for feature, modules in FEATURES.items() for module in modules}
+    assert all(map(find_spec, features))
+    assert not {feature for module, feature in features.items() if module in imported}

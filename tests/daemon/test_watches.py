@@ -15,7 +15,7 @@ from pysaslauthd.daemon.carried import same_answers
 from pysaslauthd.daemon.directories import Directories
 from pysaslauthd.daemon.watches import Watches
 from pysaslauthd.directory import ldif_file
-from pysaslauthd.directory.watch import RealmWatch
+from pysaslauthd.directory.watch_state import RealmWatch
 from rig import people
 
 from .test_carried import loaded

@@ -3,7 +3,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from pysaslauthd.directory.interface import ServerState
-from pysaslauthd.directory.watch import RealmWatch, WatchState
+from pysaslauthd.directory.watch_state import RealmWatch, WatchState
 from pysaslauthd.metrics import Metrics
 from pysaslauthd.model import Outcome, Reason
 from pysaslauthd.server.exposition import KEEP_SECONDS, CacheState, Exposition, Readings
