@@ -115,6 +115,20 @@ def test_the_network_changes_its_mind_all_the_time(slapd: Slapd) -> None:
             assert "internal error" not in daemon.log
 
 
+def test_answers_that_drip_are_not_waited_for_until_the_time_out(slapd: Slapd) -> None:
+    with (
+        Meddler(slapd.port) as meddler,
+        Daemon.running(article(slapd, "bind", ldap_servers=meddler.uri)) as daemon,
+    ):
+        right_away(daemon)
+        meddler.meddle("drip")
+        logins = volley(daemon.mux, 24)
+        assert {login.answer for login in logins} == {None}
+        assert max(login.seconds for login in logins) < 2.5  # the time-out is 3.6 s
+        meddler.meddle("pass")
+        right_away(daemon)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("restart", "answer"), [("yes", b"OK"), ("no", None)])
 def test_a_request_whose_connection_breaks_is_asked_once_more_if_ldap_restart_says_so(
