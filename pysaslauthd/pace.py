@@ -24,7 +24,7 @@ class Now(NamedTuple):
 
     per_second: float
     median: float | None
-    most: float | None
+    p99: float | None
 
 
 class Pace:

@@ -142,7 +142,7 @@ class Commands:
                 "reasons": {reason: count for reason, count in sorted(reasons.items()) if count},
                 "per_second": round(pace.per_second, 3),
                 "median_ms": _milliseconds(pace.median),
-                "p99_ms": _milliseconds(pace.most),
+                "p99_ms": _milliseconds(pace.p99),
                 "pending": generation.authenticator.pending,
             },
             "cache": _cache(generation, metrics),
