@@ -17,6 +17,7 @@ from pysaslauthd.inspection.check import check
 from pysaslauthd.inspection.step import Result, Step
 
 EXIT_STATUS = {Result.OK: 0, Result.SKIPPED: 0, Result.WARNING: 1, Result.ERROR: 2}
+"""By the worst step."""
 
 _COLOURS: dict[Result, dict[str, Any]] = {
     Result.OK: {"fg": "green"},

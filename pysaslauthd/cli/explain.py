@@ -22,7 +22,9 @@ from pysaslauthd.model import AuthRequest, Verdict
 from pysaslauthd.wire.mux import MAX_REQUEST
 
 EXIT_STATUS = {Verdict.ACCEPTED: 0, Verdict.REJECTED: 1, Verdict.UNAVAILABLE: 2}
+"""By what became of the login."""
 EXIT_CONFIG = 2
+"""Of a configuration that cannot be used: then nobody knows either."""
 
 _COLOURS = {Verdict.ACCEPTED: "green", Verdict.REJECTED: "red", Verdict.UNAVAILABLE: "yellow"}
 _ROW = "{:<10} {}"

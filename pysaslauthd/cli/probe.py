@@ -27,7 +27,9 @@ ANSWER_SECONDS = 30
 """Longest time for a try. The daemon answers within 4 s, saslauthd after its LDAP time limits: 10 to 20 s."""
 
 EXIT_NOT_OK = 255
+"""testsaslauthd's, of NO and of no answer."""
 EXIT_USAGE = 1
+"""testsaslauthd's, of a wrong command line."""
 
 _MAX_LINE = 0xFFFF + 2
 """Bytes: the longest password that a count can say and its newline, and one more that shows a longer one."""

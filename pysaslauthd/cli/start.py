@@ -16,7 +16,9 @@ from pysaslauthd.detach import in_background, make_run_dir, pid_file
 from pysaslauthd.errors import ConfigError, StartError
 
 EXIT_START = 1
+"""Of a daemon that cannot start here and now; saslauthd's too."""
 EXIT_CONFIG = 2
+"""Of a configuration that cannot be used: to start it again does not help (RestartPreventExitStatus= in the unit)."""
 
 logger = logging.getLogger(__name__)
 

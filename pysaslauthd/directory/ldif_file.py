@@ -20,9 +20,10 @@ MAX_BYTES = 32 * 1024 * 1024
 """Bytes of the file: some 60,000 people. It takes eight times as much memory, and reading it again holds up the
 event loop for 10 ms per MB."""
 LOOK_EVERY = 1.0
-LOOK_EVERY_WATCHED = 0.2
 """Seconds between two looks at the file. A change is taken once two looks have seen the same, so that a file
-that is being written in place is not read half. The shorter time holds where cached logins hang on it."""
+that is being written in place is not read half."""
+LOOK_EVERY_WATCHED = 0.2
+"""The same where cached logins hang on it."""
 
 logger = logging.getLogger(__name__)
 

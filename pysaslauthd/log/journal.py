@@ -15,6 +15,7 @@ from pysaslauthd.log.handlers import DatagramHandler
 from pysaslauthd.log.text import FACILITY, IDENT, severity
 
 SOCKET = "/run/systemd/journal/socket"
+"""Where the journal takes entries of its own protocol."""
 PREFIX = "PYSASLAUTHD_"
 """Before the name of each of :meth:`LoginEvent.fields`, in capitals."""
 
