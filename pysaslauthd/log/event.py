@@ -88,35 +88,38 @@ class LoginEvent(NamedTuple):
         what = _VERDICTS[verdict.value][1]
         if self.cached and verdict is Verdict.ACCEPTED:
             what += " (cached)"
-        fields = [("user", escape(self.user)), ("service", escape(self.service)), ("realm", escape(self.realm))]
+        line = (
+            f"do_auth         : {what}:"
+            f" [user={escape(self.user)}] [service={escape(self.service)}] [realm={escape(self.realm)}]"
+        )
         if self.remote:
-            fields.append(("remote", escape(self.remote)))
+            line += f" [remote={escape(self.remote)}]"
         if self.local:
-            fields.append(("local", escape(self.local)))
+            line += f" [local={escape(self.local)}]"
         if self.secured is not None:
-            fields.append(("secured", "yes" if self.secured else "no"))
+            line += " [secured=yes]" if self.secured else " [secured=no]"
         if self.session:
-            fields.append(("session", escape(self.session)))
-        fields.append(("mech", "ldap"))
+            line += f" [session={escape(self.session)}]"
+        line += " [mech=ldap]"
         if verdict is not Verdict.ACCEPTED:
-            fields.append(("reason", self.reason.value))
+            line += f" [reason={self.reason.value}]"
             if self.cached:
-                fields.append(("cached", "yes"))
+                line += " [cached=yes]"
         if self.detail:
-            fields.append(("detail", escape_text(self.detail)))
+            line += f" [detail={escape_text(self.detail)}]"
         if self.identity != self.user:
-            fields.append(("identity", escape(self.identity)))
+            line += f" [identity={escape(self.identity)}]"
         if self.method:
-            fields.append(("method", self.method))
+            line += f" [method={self.method}]"
         if self.server:
-            fields.append(("server", escape_text(self.server)))
-        fields.append(("door", self.door))
+            line += f" [server={escape_text(self.server)}]"
+        line += f" [door={self.door}]"
         if self.peer is not None:
-            fields += [("pid", str(self.peer.pid)), ("uid", str(self.peer.uid))]
-        fields.append(("ms", f"{self.milliseconds:.1f}"))
+            line += f" [pid={self.peer.pid}] [uid={self.peer.uid}]"
+        line += f" [ms={self.milliseconds:.1f}]"
         if self.repeated:
-            fields.append(("repeated", str(self.repeated)))
-        return f"{'do_auth':16}: {what}: " + " ".join(f"[{name}={value}]" for name, value in fields)
+            line += f" [repeated={self.repeated}]"
+        return line
 
 
 def is_logged(outcome: Outcome) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
@@ -51,7 +52,8 @@ class Flood:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._windows: dict[Hashable, _Window] = {}  # in the order of their ends, since all last as long
+        # In the order of their ends, since all last as long. A plain dict would not find its first one at once.
+        self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
         self._ended: list[logging.LogRecord] = []
 
     @property
@@ -107,9 +109,9 @@ def _kind(record: logging.LogRecord) -> _Kind | None:
             case Verdict.ACCEPTED:
                 return None  # whoever has them logged wants each
             case Verdict.REJECTED:
-                return _Kind((event.reason, event.identity[:MAX_FIELD], event.host[:MAX_FIELD]), MAX_REJECTED)
+                return _Kind((event.reason.value, event.identity[:MAX_FIELD], event.host[:MAX_FIELD]), MAX_REJECTED)
             case Verdict.UNAVAILABLE:
-                return _Kind(event.reason, MAX_UNAVAILABLE)
+                return _Kind(event.reason.value, MAX_UNAVAILABLE)
     text = record.getMessage() if event == "%s" else event
     return _Kind((record.levelno, str(text)[:MAX_FIELD]), MAX_MESSAGES)
 

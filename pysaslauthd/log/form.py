@@ -22,7 +22,8 @@ class ClassicFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of printable ASCII."""
-        return one_line(super().format(record))
+        # A login's event is all of its record: no arguments, no traceback.
+        return one_line(str(record.msg) if isinstance(record.msg, LoginEvent) else super().format(record))
 
 
 class JsonFormatter(logging.Formatter):

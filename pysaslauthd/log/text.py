@@ -16,6 +16,7 @@ MAX_LINE = 4000
 
 _FIELD = {byte: f"\\x{byte:02x}" for byte in (*range(0x20), *b"[\\]", *range(0x7F, 0x100))}
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
+_PLAIN = re.compile(rb"[ -Z^-~]{,%d}" % MAX_FIELD).fullmatch
 _BROKEN_ESCAPE = re.compile(r"\\(x[0-9a-f]?)?$")
 
 
@@ -24,6 +25,8 @@ def escape(value: bytes) -> str:
 
     At most 256 characters; ``...`` marks what was cut.
     """
+    if _PLAIN(value):  # nearly always
+        return value.decode()
     text = value[: MAX_FIELD + 1].decode("latin-1").translate(_FIELD)
     if len(text) <= MAX_FIELD:
         return text
@@ -37,7 +40,10 @@ def escape_text(value: str) -> str:
 
 def one_line(text: str, longest: int = MAX_LINE) -> str:
     """A record's text, traceback and all, as one line of at most ``longest`` characters, all printable ASCII."""
-    line = re.sub(r"\s*\n", " | ", text.strip()).translate(_CONTROL).encode("ascii", "backslashreplace").decode()
+    line = text.strip()
+    if len(line) <= longest and line.isascii() and line.isprintable():  # nearly always
+        return line
+    line = re.sub(r"\s*\n", " | ", line).translate(_CONTROL).encode("ascii", "backslashreplace").decode()
     if len(line) > longest:
         # A traceback's ends matter: what was being done, and the exception.
         line = f"{line[: longest // 2]} ... {line[5 - longest // 2 :]}"
