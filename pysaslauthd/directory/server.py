@@ -67,11 +67,12 @@ class Server:
         if not searchers:
             return None
         best = searchers[0]
-        if best.pending:
+        least = best.pending
+        if least:
             for other in searchers:
-                if other.pending < best.pending:
-                    best = other
-            if best.pending >= BUSY and len(searchers) < SEARCH_CONNECTIONS:
+                if other.pending < least:
+                    best, least = other, other.pending
+            if least >= BUSY and len(searchers) < SEARCH_CONNECTIONS:
                 self.connect()
         return best
 

@@ -15,6 +15,7 @@ from pysaslauthd.directory.referral import Referrals, Search
 from pysaslauthd.directory.roster import Roster
 from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
+from pysaslauthd.flow import Flow
 from pysaslauthd.model import Identity
 from pysaslauthd.wire.ldap import request
 from pysaslauthd.wire.ldap.request import Control, RequestTemplate, UnencodableError
@@ -122,23 +123,16 @@ class Servers:
 
         return await self._bind(ask)
 
-    async def _search(self, template: RequestTemplate, values: Sequence[bytes], doing: str) -> Answer:
+    def _search(self, template: RequestTemplate, values: Sequence[bytes], doing: str) -> Flow[Answer]:
         """The answer to a search or compare, from a connection for searches of whichever server gives one."""
 
         def ask(server: Server) -> Awaitable[Answer]:
             connection = server.searcher()
-            return (
-                connection.ask(template, values)
-                if connection is not None
-                else _when_connected(server, template, values)
-            )
+            if connection is None:
+                return _when_connected(server, template, values)
+            return connection.ask(template, values)
 
-        if not self._searching.passes():
-            await self._searching.enter()
-        try:
-            return await self._ask(ask, TRANSIENT, doing)
-        finally:
-            self._searching.leave()
+        return self._ask(ask, self._searching, TRANSIENT, doing)
 
     async def _bind(self, ask: Callable[[LdapConnection], Awaitable[Answer]]) -> Bound:
         async def ask_alone(server: Server) -> Answer:
@@ -151,44 +145,48 @@ class Servers:
             server.release(connection)
             return answer
 
-        if not self._binding.passes():
-            await self._binding.enter()
-        try:
-            answer = await self._ask(ask_alone, _BOUND_ELSEWHERE, "bind")
-        finally:
-            self._binding.leave()
+        answer = await self._ask(ask_alone, self._binding, _BOUND_ELSEWHERE, "bind")
         code, message, _ = answer.result
         return Bound(code, message, answer.controls, answer.server.text, answer.extended_value)
 
     # -- whom to ask
 
-    async def _ask(self, ask: Callable[[Server], Awaitable[Answer]], elsewhere: frozenset[int], doing: str) -> Answer:
+    async def _ask(
+        self, ask: Callable[[Server], Awaitable[Answer]], gate: Gate, elsewhere: frozenset[int], doing: str
+    ) -> Answer:
         """Ask the first server that answers; once more where the connection broke under the request.
 
+        :param gate: bounds how many ask at once.
         :param elsewhere: the result codes for which another server is asked.
         """
         failure: DirectoryError | None = None
-        if not self._servers:
-            await self._roster.known()
-        for server in self._roster.in_order():
-            if server is not self._servers[0]:
-                self.failovers += 1
-            for attempt in range(self._attempts):
-                if attempt and server.up is False:  # found to be hung or down meanwhile
-                    break
-                try:
-                    answer = await ask(server)
+        if not gate.passes():
+            await gate.enter()
+        try:
+            if not self._servers:
+                await self._roster.known()
+            for server in self._roster.in_order():
+                if server is not self._servers[0]:
+                    self.failovers += 1
+                for attempt in range(self._attempts):
+                    if attempt and server.up is False:  # found to be hung or down meanwhile
+                        break
+                    try:
+                        answer = await ask(server)
+                    except ConnectionLost as error:
+                        failure = error
+                        continue
+                    except DirectoryError as error:
+                        failure = error
+                        break
                     if answer.result.code not in elsewhere:
                         return answer
                     failure = refuse(answer, doing)
                     break
-                except ConnectionLost as error:
-                    failure = error
-                except DirectoryError as error:
-                    failure = error
-                    break
-            if failure is not None:
-                server.failed(failure)
+                if failure is not None:
+                    server.failed(failure)
+        finally:
+            gate.leave()
         raise failure or DirectoryDown("no directory server")
 
     # -- life
