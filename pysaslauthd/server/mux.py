@@ -113,14 +113,15 @@ class MuxServer:
         exchanges = [_Exchange(self, connection) for connection in accepted]
         self._exchanges.update(exchanges)
         received = [(exchange, exchange.read()) for exchange in exchanges]
-        answered: list[tuple[_Exchange, bytes]] = []
-        self._answered = answered
-        for exchange, data in received:
-            if data is not None:
-                exchange.take(data)
-        self._answered = None
-        for exchange, reply in answered:
-            exchange.send(reply)
+        self._answered = answered = list[tuple[_Exchange, bytes]]()
+        try:
+            for exchange, data in received:
+                if data is not None:
+                    exchange.take(data)
+        finally:
+            self._answered = None
+            for exchange, reply in answered:
+                exchange.send(reply)
 
 
 class _Exchange:
@@ -214,7 +215,7 @@ class _Exchange:
     def _answer(self, outcome: Outcome) -> None:
         server = self._server
         server.served += 1
-        verdict = outcome.verdict
+        verdict = outcome.reason.verdict
         if verdict is _ACCEPTED:
             self._reply(mux.OK)
         elif verdict is _REJECTED:

@@ -26,6 +26,7 @@ FOUR = mux.encode_request(AuthRequest(b"penguin", b"penguin-pass", b"smtp", b"ho
 FIVE = FOUR + b"\x00\x0e192.0.2.1;4567"
 WRONG = mux.encode_request(AuthRequest(b"penguin", b"wrong", b"smtp", b"hoge.cxm"))
 DOWN = mux.encode_request(AuthRequest(b"penguin", b"down", b"smtp", b"hoge.cxm"))
+FAULT = mux.encode_request(AuthRequest(b"penguin", b"fault", b"smtp", b"hoge.cxm"))
 LATER = mux.encode_request(AuthRequest(b"penguin", b"later", b"smtp", b"hoge.cxm"))
 OVERSIZED = mux.encode_request(AuthRequest(b"penguin", b"x" * 65535, b"y" * 65535, b"z" * 65535))
 ACCEPTED = Outcome(Reason.OK)
@@ -42,6 +43,8 @@ class Decider:
 
     def authenticate(self, request: AuthRequest, then: Callable[[Outcome], None]) -> None:
         self.requests.append(request)
+        if request.password == b"fault":
+            raise RuntimeError
         if request.password == b"later":
             self.waiting.append(then)
             self.asked.set()
@@ -332,6 +335,17 @@ async def test_hundreds_at_once_each_get_their_own_answer(tmp_path: Path) -> Non
         answers = await asyncio.gather(*map(ask, asked))
         assert answers == [expected[data] for data in asked]
         await rig.closed_all()
+
+
+@on_a_loop
+async def test_a_fault_in_deciding_keeps_nobody_elses_answer_back(tmp_path: Path) -> None:
+    async with serving(tmp_path) as rig:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        with rig.connect() as before, rig.connect() as faulty:
+            for client, data in ((before, FOUR), (faulty, FAULT)):
+                client.send(data)
+            assert await everything(before) == mux.OK
+            assert await rig.ask(FOUR) == mux.OK
 
 
 @on_a_loop
