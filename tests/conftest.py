@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 from collections.abc import Generator
 
@@ -29,3 +30,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def root() -> None:
     """The test needs root."""
     need_root()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The integration tests, which mostly wait, before those that fill the gaps."""
+    items.sort(key=lambda item: "integration" not in item.path.parts)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """A thread that does not end hangs the run no longer than a test may."""
+    faulthandler.dump_traceback_later(60, exit=True)

@@ -137,8 +137,7 @@ def test_started_as_root_it_serves_as_nobody_and_leaves_nothing_behind() -> None
             [sys.executable, "-m", "pysaslauthd", "-f", "-V", "-O", conf, "-m", run_dir],
             log=at / "log",
             ready=lambda: ": serving " in program.log,
-            # Whoever measures coverage cannot write it down as nobody.
-            env={**ENVIRONMENT, "COVERAGE_PROCESS_CONFIG": ""},
+            env=ENVIRONMENT,
         )
         program.start()
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pysaslauthd.cli import control, demo, demo_daemon
+from rig import programs
 from rig.daemon import ENVIRONMENT
 from rig.mux import request
 from rig.programs import wait_until
@@ -22,11 +23,12 @@ ALL_RIGHT = re.compile(r"^All 14 answers are the expected ones; ([0-9.]+) s in a
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder() -> Iterator[Path]:
     """What the demo takes for the system's folder of temporary files; afterwards nothing of the demo is left."""
-    yield tmp_path
-    assert list(tmp_path.iterdir()) == []
-    wait_until(lambda: processes(tmp_path) == [], "the end of the demo's processes")
+    with programs.folder("demo") as path:
+        yield path
+        assert list(path.iterdir()) == []
+        wait_until(lambda: processes(path) == [], "the end of the demo's processes")
 
 
 def processes(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,8 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -26,7 +27,7 @@ CONF = people.file_article()
 RIGHT = people.PENGUIN, people.PENGUIN_PASSWORD
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(*flags: str, **keys: str) -> Iterator[Daemon]:
     with Daemon.running({**CONF, **keys}, *flags, files={"people.ldif": people.tree(2)}) as daemon:
         yield daemon
@@ -145,7 +146,7 @@ def test_many_signals_are_few_reloads() -> None:
         assert daemon.log.count("reloaded ") < 100
 
 
-@contextmanager
+@contextlib.contextmanager
 def started(at: Path, *flags: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
     """A daemon that has not been waited for."""
     (at / "people.ldif").touch(0o600)
@@ -156,7 +157,7 @@ def started(at: Path, *flags: str, **environ: str) -> Iterator[subprocess.Popen[
         text=True,
         env={**os.environ, **ENVIRONMENT, **environ},
     )
-    limit = threading.Timer(30, process.kill)  # its log ends then, and so whoever reads it
+    limit = threading.Timer(100, process.kill)  # its log ends then, and so whoever reads it
     limit.start()
     with process:
         try:
@@ -170,17 +171,31 @@ def text(at: Path) -> str:
     return conf_text(CONF).replace("{folder}", str(at))
 
 
+def being_read(fifo: Path) -> TextIO:
+    """Its other end, once the daemon has begun to read; a daemon that has ended never does."""
+    ends = []
+
+    def opened() -> bool:
+        with contextlib.suppress(OSError):  # nobody reads yet
+            ends.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(ends)
+
+    wait_until(opened, "a reader of the configuration", 30)
+    return os.fdopen(ends[0], "w")
+
+
 def test_sighup_during_the_start_kills_nobody_and_is_not_forgotten() -> None:
     with folder("reload") as at:
         fifo = at / "saslauthd.conf"
         os.mkfifo(fifo, 0o600)
         with started(at, "-O", str(fifo)) as process:
-            with fifo.open("w") as config:  # returns once the daemon reads
+            with being_read(fifo) as config:
                 process.send_signal(signal.SIGHUP)
                 config.write(text(at))
             assert process.stderr is not None
             assert any(": serving " in line for line in process.stderr)
-            fifo.write_text(text(at))  # returns once the reload has begun to read
+            with being_read(fifo) as config:
+                config.write(text(at))
             assert any(": reloaded " in line for line in process.stderr)
             assert ask_mux(at / "mux", request(*RIGHT, "smtp", "")) == b"OK"
             process.terminate()

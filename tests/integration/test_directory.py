@@ -270,7 +270,7 @@ def test_many_logins_at_once_each_get_their_own_answer(server: DirectoryServer) 
 
 def test_an_anonymous_session_bears_the_searches_of_a_rush(slapd: Slapd) -> None:
     async def test() -> None:
-        async with asking(slapd, bind_dn="", password=b"") as directory:
+        async with asking(slapd, seconds=30, bind_dn="", password=b"") as directory:
             rush = (search(directory, query(), who(f"u{number}@hoge.cxm")) for number in range(1000))
             for each in await asyncio.gather(*rush, return_exceptions=True):
                 # It may search nothing, which is an answer; a session that slapd ended would be none.

@@ -56,7 +56,6 @@ class Ds389(DirectoryServer):
             [find("ns-slapd"), "-D", conf, "-i", conf / "run" / "pid", "-d", "0"],
             log=self.folder / "log",
             ready=self._serves,
-            seconds=20,
         )
 
     def _load(self) -> None:

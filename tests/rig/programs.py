@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
+import itertools
 import os
-import random
 import shutil
 import signal
 import socket
@@ -114,28 +115,43 @@ def folder(name: str) -> Iterator[Path]:
         yield Path(path)
 
 
+@functools.cache
+def _ports() -> Iterator[int]:
+    """Ports that this process alone gives out, in turn: between a look at a port and its use there is time for another.
+
+    They are outside the range that the kernel gives to clients.
+    """
+    for first in range(20000, 32000, 500):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0rig-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        claim.detach()  # the claim ends with the process
+        return itertools.cycle(range(first, first + 500))
+    raise StartFailed("the ports between 20000 and 32000 are all given to other processes")
+
+
 def free_port() -> int:
-    """A loopback TCP port that nobody uses, outside the range that the kernel gives to clients."""
+    """A loopback TCP port that nobody uses, and nobody else of the rig will."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
     """As many different ones."""
     ports = []
-    with contextlib.ExitStack() as stack:
-        for _ in range(100 * count):
-            port = random.randrange(20000, 32000)
-            probe = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                ports.append(port)
-            if len(ports) == count:
-                return ports
-    raise StartFailed("no free port between 20000 and 32000")
+    for port in itertools.islice(_ports(), 500):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise StartFailed("no free port is left")
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
-    """Return as soon as ``true()`` holds; AssertionError after ``seconds``."""
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Return as soon as ``true()`` holds; AssertionError after ``seconds``: a busy machine is no fault."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
@@ -168,7 +184,7 @@ class Program:
         *,
         log: Path,
         ready: Callable[[], bool],
-        seconds: float = 10.0,
+        seconds: float = 30.0,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self._command = [str(word) for word in command]
