@@ -19,9 +19,10 @@ from pysaslauthd.fingerprint import fingerprints
 
 FIRST_DELAY = 0.25
 """Seconds of the first delay; the fifth has reached 4."""
-MAX_USERS = 8192
-"""Users whose wrong passwords are remembered, some 350 bytes each; beyond, the least recently wrong is forgotten."""
-MAX_ADDRESSES = 8192
+MAX_USERS = 5000
+"""Users whose wrong passwords are remembered, some 350 bytes each; beyond, the least recently wrong is forgotten: who
+wants that has to guess at so many others."""
+MAX_ADDRESSES = 5000
 """The same of client addresses."""
 MAX_KNOWN = 8
 """Wrong passwords of one user that count no second time: as many devices as may still have old ones."""
