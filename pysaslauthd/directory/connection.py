@@ -78,6 +78,7 @@ class LdapConnection(asyncio.BufferedProtocol):
         self._pulse = pulse
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Operation] = {}
+        self._finished: list[tuple[_Operation, Answer]] = []
         self._next_id = request.FIRST_ID
         self._buffer = memoryview(bytearray(READ_SIZE))
         self._partial = bytearray()
@@ -158,19 +159,25 @@ class LdapConnection(asyncio.BufferedProtocol):
             if self._arriving is not None:
                 self._arriving.cancel()
         start = end = 0
+        broken = ""
         try:
             while (end := response.split(data, start)) and end <= len(data):
-                if not start:  # only whole messages count: who drips octets for ever is as good as silent
-                    self._heard = self._pulse.heard = self._loop.time()
                 self._take(response.decode(data[start:end]))
                 start = end
         except ProtocolError as error:
-            self._lose(str(error))
-            return
-        if start < len(data) and not self.lost:
+            broken = str(error)
+        if start:  # only whole messages count: who drips octets for ever is as good as silent
+            self._heard = self._pulse.heard = self._loop.time()
+        if start < len(data) and not broken:
             self._partial += data[start:] if start else data
             self._needed = end - start
             self._arriving = self._loop.call_later(WHOLE_SECONDS, self._stuck, self._loop.time())
+        # Only now, since the same step again finds the processor's caches warm.
+        finished, self._finished = self._finished, []
+        for operation, answer in finished:
+            deliver(operation, answer)
+        if broken:
+            self._lose(broken)
 
     def _take(self, message: Response) -> None:
         operation = self._pending.get(message.message_id)
@@ -201,7 +208,7 @@ class LdapConnection(asyncio.BufferedProtocol):
             response.extended_value(message) if message.operation == response.EXTENDED_RESPONSE else b"",
         )
         del self._pending[message_id]
-        deliver(operation, answer)
+        self._finished.append((operation, answer))
 
     def _abandon(self, message_id: int) -> None:
         abandoning = self._next_id

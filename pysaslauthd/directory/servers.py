@@ -80,7 +80,7 @@ class Servers:
         try:
             answer = await self._search(template, base_values + filter_values, "search")
             if self._referrals is not None and (answer.references or answer.result.code == REFERRAL):
-                search = Search(query, _filled(query.base.literals, base_values), query.scope, filter_values)
+                search = Search(query, query.base.fill(base_values), query.scope, filter_values)
                 answer = await self._referrals.follow(search, answer)
         except UnencodableError:  # the values make no request, so nobody can be meant
             return Found([])
@@ -225,11 +225,6 @@ class Servers:
         )
         self._queries[query] = template
         return template
-
-
-def _filled(literals: Sequence[str], values: Sequence[bytes]) -> bytes:
-    octets = [literal.encode() for literal in literals]
-    return octets[0] + b"".join(value + after for value, after in zip(values, octets[1:], strict=True))
 
 
 async def _when_connected(server: Server, template: RequestTemplate, values: Sequence[bytes]) -> Answer:
