@@ -34,17 +34,21 @@ class Phase:
         self.late: list[Login] = []
         self.times: list[float] = []
         self.faults: Counter[str] = Counter()
-        self.turned_away = 0
-        """Logins closed without an answer although a server worked."""
+        self.turned_away: list[Login] = []
+        """Closed without an answer although a server worked."""
         self.held_up = 0
-        """Logins that were late because the machine stood still."""
+        """Logins that were late, or closed without an answer, because the machine stood still."""
         self.memory: list[float] = []
         """In MB, twice a second."""
         self.descriptors = 0
 
-    def add(self, seen: Login, *, served: bool, stood: float) -> None:
-        """Count a login; ``served``: whether a server has worked all the time, ``stood``: seconds of it for which the
-        machine stood still."""
+    def add(self, seen: Login, *, served: bool, stood: float, stalled: bool = False) -> None:
+        """Count a login.
+
+        :param served: whether a server has worked all the time.
+        :param stood: seconds of it for which the machine stood still.
+        :param stalled: whether it did so for long, in the login or so shortly before that servers may be given up.
+        """
         self.answers[seen.answer] += 1
         self.times.append(seen.seconds)
         if seen.mistaken:
@@ -54,7 +58,10 @@ class Phase:
         elif seen.seconds > DEADLINE + LATE:
             self.held_up += 1
         if served and seen.answer is None:
-            self.turned_away += 1
+            if stalled:
+                self.held_up += 1
+            else:
+                self.turned_away.append(seen)
 
     def row(self) -> str:
         """Of the table."""
@@ -66,7 +73,7 @@ class Phase:
             f"{self.answers[b'OK']:,}",
             f"{self.answers[b'NO']:,}",
             f"{self.answers[None]:,}",
-            str(self.turned_away),
+            str(len(self.turned_away)),
             str(len(self.mistaken)),
             str(len(self.late)),
             str(self.held_up),
@@ -85,7 +92,7 @@ def problems(phases: Sequence[Phase], seconds: float, log: str) -> list[str]:
         found += [f"{phase.name}: wrong answer: {seen}" for seen in phase.mistaken[:5]]
         found += [f"{phase.name}: late: {seen}" for seen in phase.late[:5]]
         if phase.turned_away:
-            found.append(f"{phase.name}: {phase.turned_away} logins closed without an answer")
+            found.append(f"{phase.name}: {len(phase.turned_away)} closed without an answer: {phase.turned_away[:5]}")
     if seconds >= LONG:
         found += _growth(phases)
     if after.descriptors > before.descriptors + DESCRIPTORS:
@@ -125,7 +132,7 @@ def table(phases: Sequence[Phase], seconds: float) -> str:
         "of these while a server worked",
         "wrong answers",
         "late",
-        "late by the machine",
+        "late or closed as the machine stood still",
         "median / 99 % / longest",
         "memory, median / most",
         "descriptors",

@@ -38,6 +38,8 @@ PEOPLE = 200
 WRONG = 0.05
 BEAT = 0.1
 """Seconds between two looks at the clock, which tell when the machine itself stood still."""
+STALL = 0.5
+"""Seconds of standing still that may look to the daemon like a server that hangs."""
 RECOVERED = 2.0
 """Seconds after a fault from which every login must be served."""
 PAGE = ROOT / "docs" / "reliability.md"
@@ -73,6 +75,8 @@ class Soak:
         self._whole_since = float("-inf")
         self._stood = 0.0
         """Seconds for which the machine has stood still."""
+        self._stalled = float("-inf")
+        """When it last did so for long."""
 
     async def run(self) -> None:
         """All phases, each a quarter of the time."""
@@ -105,7 +109,10 @@ class Soak:
         while True:
             began = time.monotonic()
             await asyncio.sleep(BEAT)
-            self._stood += max(0.0, time.monotonic() - began - 2 * BEAT)
+            now = time.monotonic()
+            self._stood += max(0.0, now - began - 2 * BEAT)
+            if now - began - BEAT > STALL:
+                self._stalled = now
 
     async def _client(self) -> None:
         while True:
@@ -118,7 +125,8 @@ class Soak:
                 await asyncio.sleep(PAUSE)
                 continue
             whole = not outage_before and not self._outage and began - self._whole_since > RECOVERED
-            phase.add(seen, served=whole, stood=self._stood - stood)
+            stalled = began - self._stalled < RECOVERED
+            phase.add(seen, served=whole, stood=self._stood - stood, stalled=stalled)
             await asyncio.sleep(PAUSE * self._chance.uniform(0.5, 1.5))
 
     async def _broken_client(self) -> None:

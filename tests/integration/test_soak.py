@@ -52,3 +52,13 @@ def test_a_soak_tells_an_answer_that_is_late_from_a_machine_that_stood_still() -
     assert "| 1 | 0 | 0 | 0 | 0 | 0 | 1 |" in made[1].row()
     made[1].add(late, served=True, stood=0.3)
     assert problems(made, LONG, "") == [f"faults: late: {late}"]
+
+
+def test_a_soak_tells_who_was_turned_away() -> None:
+    made = phases(lambda _: 35.0)
+    closed = Login("u0", True, None, 0.1)
+    made[1].add(closed, served=False, stood=0.0)
+    made[1].add(closed, served=True, stood=0.0, stalled=True)
+    assert problems(made, LONG, "") == []
+    made[1].add(closed, served=True, stood=0.0)
+    assert problems(made, LONG, "") == [f"faults: 1 closed without an answer: [{closed}]"]
