@@ -21,7 +21,7 @@ NOT_RUN = {
 
 def test_every_command_of_the_tutorial_does_what_the_page_says() -> None:
     need_root()
-    need("ns-slapd", "ldapmodify", "ldapsearch", "ldapwhoami", "postfix", "swaks")
+    need("ns-slapd", "ldapmodify", "ldapsearch", "ldapwhoami", "postfix", "swaks", "ip")
     with Machine.running() as machine:
         printed = ""
         for mark, argument, text in steps(PAGE):

@@ -36,6 +36,7 @@ PACKAGES = {
     "certutil": "libnss3-tools",
     "pk12util": "libnss3-tools",
     "openssl": "openssl",
+    "ip": "iproute2",
     "postfix": "postfix",
     "swaks": "swaks",
     "doveadm": "dovecot-core",
