@@ -1,4 +1,4 @@
-"""A server's whole answer to one request, and what a result code says of the server."""
+"""A server's whole answer to one request, who waits for it, and what a result code says of the server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from pysaslauthd.config import ServerUri
 from pysaslauthd.errors import DirectoryRefused
-from pysaslauthd.wire.ldap.response import Result, SearchEntry
+from pysaslauthd.flow import Reply
+from pysaslauthd.wire.ldap import response
+from pysaslauthd.wire.ldap.response import Response, Result, SearchEntry
 
 # Result codes, RFC 4511 appendix A.
 SUCCESS = 0
@@ -29,6 +31,27 @@ class Answer(NamedTuple):
     entries: list[SearchEntry]
     references: list[tuple[str, ...]]
     extended_value: bytes
+
+
+class Operation(Reply[Answer]):
+    """A request that waits for its answer. ``asked`` is when, as the event loop's clock tells time."""
+
+    __slots__ = ("asked", "entries", "references")
+
+    def __init__(self, asked: float) -> None:
+        super().__init__()
+        self.asked = asked
+        self.entries: list[SearchEntry] = []
+        self.references: list[tuple[str, ...]] = []
+
+    def answer(self, server: ServerUri, last: Response, result: Result) -> Answer:
+        """The whole answer, of which a message is the last.
+
+        :raises ProtocolError: the message is malformed.
+        """
+        held = response.controls(last) if last.controls else {}
+        value = response.extended_value(last) if last.operation == response.EXTENDED_RESPONSE else b""
+        return Answer(server, result, held, self.entries, self.references, value)
 
 
 def refuse(answer: Answer, doing: str) -> DirectoryRefused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,8 +22,9 @@ from pysaslauthd.wire.ldap.request import RequestTemplate
 C = TypeVar("C", bound=LdapConnection)
 
 KEEPALIVE_SECONDS = 30
-"""A connection idle for this long is probed by the kernel, every 10 s, three times: a half-open one is
-noticed within a minute."""
+"""A connection idle for this long is probed by the kernel: a half-open one is noticed within a minute."""
+_PROBE_SECONDS = 10
+_PROBES = 3
 NEXT_ADDRESS_SECONDS = 0.25
 """How long one address of a host is tried before the next is tried beside it (RFC 8305 section 5)."""
 
@@ -121,7 +123,8 @@ class Connector:
             server_hostname=server.host if secure else None,
             happy_eyeballs_delay=racing,
         )
-        connection.keep_alive(KEEPALIVE_SECONDS, 10, 3)
+        if not connection.lost:
+            _keep_alive(connection.socket)
         if self.settings.start_tls and not secure:
             reply = connection.ask_once(lambda number: request.extended(number, request.START_TLS))
             answer = await future(wait(reply))
@@ -153,6 +156,14 @@ class Connector:
             if refused.code in TRANSIENT:
                 raise refused
             raise ServiceBindRefused(refused.code, refused.message, f"{connection.server.text}: {who}")
+
+
+def _keep_alive(link: socket.socket) -> None:
+    """Let the kernel probe a connection (tcp(7))."""
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_SECONDS)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> str:

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from pysaslauthd.config import ServerUri
-from pysaslauthd.directory.answer import SIZE_LIMIT_EXCEEDED, Answer
+from pysaslauthd.directory.answer import SIZE_LIMIT_EXCEEDED, Answer, Operation
 from pysaslauthd.directory.deliver import deliver, deliver_failure
 from pysaslauthd.errors import ConnectionLost, DirectoryError, DirectoryTimeout, ProtocolError
 from pysaslauthd.flow import Reply
 from pysaslauthd.wire.ldap import request, response
 from pysaslauthd.wire.ldap.request import RequestTemplate
-from pysaslauthd.wire.ldap.response import Response, Result, SearchEntry
+from pysaslauthd.wire.ldap.response import Response, Result
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +45,6 @@ class Pulse:
         self.heard = 0.0
 
 
-class _Operation(Reply[Answer]):
-    """A request that waits for its answer."""
-
-    __slots__ = ("asked", "entries", "references")
-
-    def __init__(self, asked: float) -> None:
-        super().__init__()
-        self.asked = asked
-        self.entries: list[SearchEntry] = []
-        self.references: list[tuple[str, ...]] = []
-
-
 class LdapConnection(asyncio.BufferedProtocol):
     """A connection. Made by :func:`pysaslauthd.directory.connect.Connector.connect`.
 
@@ -77,8 +65,8 @@ class LdapConnection(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._pulse = pulse
         self._loop = asyncio.get_running_loop()
-        self._pending: dict[int, _Operation] = {}
-        self._finished: list[tuple[_Operation, Answer]] = []
+        self._pending: dict[int, Operation] = {}
+        self._finished: list[tuple[Operation, Answer]] = []
         self._next_id = request.FIRST_ID
         self._buffer = memoryview(bytearray(READ_SIZE))
         self._partial = bytearray()
@@ -112,7 +100,7 @@ class LdapConnection(asyncio.BufferedProtocol):
 
     def _send(self, message_id: int, octets: bytes) -> Reply[Answer]:
         now = self._loop.time()
-        operation = _Operation(now)
+        operation = Operation(now)
         if self.lost:
             operation.fail(ConnectionLost(f"{self.server.text}: the connection is closed"))
             return operation
@@ -198,17 +186,9 @@ class LdapConnection(asyncio.BufferedProtocol):
             self._abandon(message.message_id)
             self._finish(message.message_id, operation, message, Result(SIZE_LIMIT_EXCEEDED, "", ()))
 
-    def _finish(self, message_id: int, operation: _Operation, message: Response, result: Result) -> None:
-        answer = Answer(
-            self.server,
-            result,
-            response.controls(message) if message.controls else {},
-            operation.entries,
-            operation.references,
-            response.extended_value(message) if message.operation == response.EXTENDED_RESPONSE else b"",
-        )
+    def _finish(self, message_id: int, operation: Operation, message: Response, result: Result) -> None:
         del self._pending[message_id]
-        self._finished.append((operation, answer))
+        self._finished.append((operation, operation.answer(self.server, message, result)))
 
     def _abandon(self, message_id: int) -> None:
         abandoning = self._next_id
@@ -296,11 +276,8 @@ class LdapConnection(asyncio.BufferedProtocol):
             raise ConnectionLost("the connection ended while TLS began")
         self._transport = secured
 
-    def keep_alive(self, idle: int, interval: int, probes: int) -> None:
-        """Let the kernel probe the connection after ``idle`` seconds (tcp(7))."""
-        if not self.lost:
-            found: socket.socket = self._transport.get_extra_info("socket")
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
+    @property
+    def socket(self) -> socket.socket:
+        """What it goes through, while it is open."""
+        found: socket.socket = self._transport.get_extra_info("socket")
+        return found
