@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import socket
 import stat
 import struct
@@ -127,6 +128,9 @@ class Listener:
         self.refused = 0
         self._socket = listening
         self._made = made
+        waiting = select.poll()
+        waiting.register(listening, select.POLLIN)
+        self._waiting = waiting.poll
         self._started = False
         self._pause: asyncio.TimerHandle | None = None
         self._failing = False
@@ -189,6 +193,11 @@ class Listener:
                 self._serve(accepted)
             else:
                 self._refuse(accepted)
+            if not self._waiting(0):
+                if self._failing:
+                    self._failing = False
+                    log.info("%s: accepting again", self.path)
+                return False
         return True
 
     def _accepted(self, most: int) -> list[socket.SocketType]:
@@ -198,13 +207,11 @@ class Listener:
         accept = self._socket._accept  # type: ignore[attr-defined]  # not public, but in every Python since 3.0
         connection = socket.SocketType
         accepted: list[socket.SocketType] = []
-        for _ in range(most):
+        # To accept where nobody waits costs 8 µs, since the kernel makes a socket first; to ask it, half of one.
+        while len(accepted) < most and (not accepted or self._waiting(0)):
             try:
                 accepted.append(connection(_AF_UNIX, _SOCK_STREAM, 0, accept()[0]))
             except BlockingIOError:
-                if self._failing:
-                    self._failing = False
-                    log.info("%s: accepting again", self.path)
                 break
             except ConnectionAbortedError:
                 continue
