@@ -181,6 +181,10 @@ def _fastbind(settings: LdapSettings) -> bool:
     return settings.auth_method is AuthMethod.FASTBIND
 
 
+def _compares_none(settings: LdapSettings) -> bool:
+    return settings.auth_method is not AuthMethod.CUSTOM
+
+
 def _searches_group(settings: LdapSettings) -> bool:
     return settings.checks_group and settings.group_match_method == "filter"
 
@@ -236,11 +240,8 @@ _NO_EFFECT = (
         "fastbind searches for no user",
         lambda s: _fastbind(s) and not _searches_group(s),
     ),
-    _NoEffect(
-        ("ldap_password_attr", "ldap_hash_limit"),
-        "only custom compares passwords",
-        lambda s: s.auth_method is not AuthMethod.CUSTOM,
-    ),
+    _NoEffect(("ldap_password_attr",), "only custom compares passwords", _compares_none),
+    _NoEffect(("ldap_hash_limit",), "only custom compares passwords", lambda s: _compares_none(s) and not s.embedded),
     _NoEffect(("ldap_account_state",), "fastbind reads no entry; the server alone decides", _fastbind),
     _NoEffect(
         ("ldap_must_change",),

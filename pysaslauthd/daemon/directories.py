@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterable
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, NamedTuple
 
 from pysaslauthd.config import LdapSettings, Loaded
@@ -29,16 +30,17 @@ class Part(NamedTuple):
 
 
 class Directories:
-    """One directory for all settings that can share it: those with the same connections, or the same file."""
+    """One directory for all settings that can share it: those with the same connections, or file and hash limit."""
 
     def __init__(self, parts: dict[Hashable, Part]) -> None:
         self._parts = parts
 
     @classmethod
-    async def make(cls, loaded: Loaded, binds: int) -> Directories:
+    async def make(cls, loaded: Loaded, binds: int, threads: Executor) -> Directories:
         """The configuration's directories, not started. LDIF files are read, in a thread: they may be large.
 
         :param binds: user binds under way at once in each directory; 0 sets no bound.
+        :param threads: where the slow hashes of LDIF files are checked.
         :raises ConfigError: TLS files cannot be used, or a file is not LDIF.
         :raises StartError: a file cannot be read.
         """
@@ -51,7 +53,8 @@ class Directories:
                 # Few sites have a file, and all wait for what is imported.
                 from pysaslauthd.directory.ldif import LdifDirectory  # noqa: PLC0415 - see above
 
-                file = await asyncio.to_thread(LdifDirectory, settings.servers[0].path)
+                path, limit = settings.servers[0].path, settings.hash_limit
+                file = await asyncio.to_thread(LdifDirectory, path, threads, hash_limit=limit)
                 parts[shared] = Part(realm, file, 0)
             else:
                 servers = Servers(settings, deadline=loaded.daemon.login_deadline, binds=binds)
@@ -98,4 +101,4 @@ class Directories:
 
 
 def _shared(settings: LdapSettings) -> Hashable:
-    return settings.servers[0].path if settings.embedded else settings.connections
+    return (settings.servers[0].path, settings.hash_limit) if settings.embedded else settings.connections

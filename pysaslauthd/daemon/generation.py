@@ -64,7 +64,7 @@ class Builder:
 
     async def directories(self, loaded: Loaded) -> Directories:
         """The configuration's directories, not started; see :meth:`Directories.make`."""
-        return await Directories.make(loaded, self._options.threads)
+        return await Directories.make(loaded, self._options.threads, self._threads)
 
     def build(self, loaded: Loaded, directories: Directories, before: Generation | None = None) -> Generation:
         """A generation around directories. From the one before it takes what is still true: see :func:`carried_over`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 from pysaslauthd import passwords
@@ -20,9 +20,6 @@ from pysaslauthd.directory.template import Template
 from pysaslauthd.errors import DirectoryError, DirectoryRefused, StoredPasswordError
 from pysaslauthd.flow import from_future
 from pysaslauthd.model import Identity, Verdict
-
-THREADS = 2
-"""Threads that check slow hashes and read the changed file; the GIL is released by the former alone."""
 
 # Result codes, RFC 4511 appendix A.
 _SUCCESS = 0
@@ -46,14 +43,19 @@ class LdifDirectory:
     A file that vanishes or breaks later on leaves what was read before in force, and one warning.
 
     :param path: the file. It is read here and now.
+    :param threads: where slow hashes are checked and the changed file is read.
+    :param hash_limit: the longest check of a stored password to begin, in milliseconds by estimate (ldap_hash_limit).
     :param look_every: seconds between two looks at it.
     :raises ConfigError: the file is not LDIF, or no entry is in it; with the line.
     :raises StartError: it cannot be read.
     """
 
-    def __init__(self, path: str, *, look_every: float = LOOK_EVERY) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ldif")
-        self._file = LdifFile(path, self._threads, look_every=look_every)
+    def __init__(
+        self, path: str, threads: Executor, *, hash_limit: float = passwords.MAX_MS, look_every: float = LOOK_EVERY
+    ) -> None:
+        self._threads = threads
+        self._hash_limit = hash_limit
+        self._file = LdifFile(path, threads, look_every=look_every)
         self._plans: dict[Query, _Plan] = {}
 
     def prepare(self, query: Query) -> None:
@@ -131,7 +133,7 @@ class LdifDirectory:
         unchecked: list[StoredPasswordError] = []
         for value in content.values(number, "userpassword"):
             try:
-                stored = passwords.parse(value)
+                stored = passwords.parse(value, max_ms=self._hash_limit)
             except StoredPasswordError as error:
                 unchecked.append(error)
                 continue
@@ -169,7 +171,6 @@ class LdifDirectory:
     async def stop(self) -> None:
         """Look no more. Checks of passwords that are under way come to their end."""
         self._file.stop()
-        self._threads.shutdown(wait=False)
 
 
 def _in_scope(dn: Dn, base: Dn, scope: str) -> bool:

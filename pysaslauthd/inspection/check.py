@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -84,13 +85,11 @@ async def _file(settings: LdapSettings, deadline: float) -> AsyncIterator[Step]:
         yield step
     if not readable:
         return
-    try:
-        directory = LdifDirectory(uri.path)
-    except (ConfigError, StartError) as error:  # it has changed since
-        yield Step(uri.text, "file", Result.ERROR, str(error))
-        return
-    try:
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            directory = LdifDirectory(uri.path, threads)
+        except (ConfigError, StartError) as error:  # it has changed since
+            yield Step(uri.text, "file", Result.ERROR, str(error))
+            return
         async for step in take(uri.text, Questions(settings, directory).stages(deadline)):
             yield step
-    finally:
-        await directory.stop()

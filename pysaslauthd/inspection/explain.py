@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 from pysaslauthd.auth import Authenticator
@@ -79,7 +79,7 @@ async def explain(
     logger.addHandler(notes)
     threads = ThreadPoolExecutor(1, "hash")
     try:
-        observed = ObservedDirectory(_directory(settings, loaded.daemon.login_deadline))
+        observed = ObservedDirectory(_directory(settings, loaded.daemon.login_deadline, threads))
         directory: Directory = observed
         if not checked:
             directory = AnyPassword(observed, settings.password_attr, request.password, settings.hash_limit)
@@ -150,9 +150,9 @@ def _realm_file(loaded: Loaded, identity: Identity) -> str | None:
     return "" if realm is None else realm.file
 
 
-def _directory(settings: LdapSettings, deadline: float) -> Directory:
+def _directory(settings: LdapSettings, deadline: float, threads: Executor) -> Directory:
     if settings.embedded:
-        return LdifDirectory(settings.servers[0].path)
+        return LdifDirectory(settings.servers[0].path, threads, hash_limit=settings.hash_limit)
     return Servers(settings, deadline=deadline)
 
 

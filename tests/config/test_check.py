@@ -306,6 +306,7 @@ EFFECTIVE = [
     ("", "ldap_connect_timeout", "0.5"),
     (CUSTOM, "ldap_password_attr", "a"),
     (CUSTOM, "ldap_hash_limit", "5"),
+    ("ldap_servers: ldif:///people.ldif", "ldap_hash_limit", "5"),
     (CUSTOM, "ldap_account_state", "no"),
     ("", "ldap_account_state", "no"),
     (CUSTOM, "ldap_must_change", "accept"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,13 @@ from .test_carried import loaded
 from .test_generation import generations
 
 NAMES = (b"uid=penguin",)
+NO_THREADS = ThreadPoolExecutor(1)
+"""Starts none where nothing is done in them."""
 
 
 def made(configuration: Loaded, check: Callable[[Watches, Cache], None]) -> None:
     async def main() -> None:
-        directories = await Directories.make(configuration, 1)
+        directories = await Directories.make(configuration, 1, NO_THREADS)
         cache = Cache(10, 1000)
         watches = Watches.make(configuration, directories, cache)
         check(watches, cache)
@@ -68,7 +71,8 @@ def test_a_file_that_is_read_again_ends_what_was_cached(tmp_path: Path, monkeypa
 
     async def main() -> None:
         configuration = loaded(f"ldap_servers: ldif://{file}", "ldap_watch: yes")
-        directories = await Directories.make(configuration, 1)
+        threads = ThreadPoolExecutor(1)
+        directories = await Directories.make(configuration, 1, threads)
         cache = Cache(10, 1000)
         watches = Watches.make(configuration, directories, cache)
         directories.start()
@@ -90,5 +94,6 @@ def test_a_file_that_is_read_again_ends_what_was_cached(tmp_path: Path, monkeypa
         finally:
             await watches.stop()
             await directories.stop()
+            threads.shutdown()
 
     asyncio.run(main())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,12 +44,23 @@ TREE = (
 )
 
 
+@pytest.fixture(scope="module")
+def threads() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Directory:
-    file = tmp_path / "people.ldif"
-    file.write_text(TREE)
-    file.chmod(0o600)
-    return LdifDirectory(str(file))
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "people.ldif"
+    path.write_text(TREE)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def directory(file: Path, threads: Executor) -> Directory:
+    return LdifDirectory(str(file), threads)
 
 
 def run(work: flow.Flow[T]) -> T:
@@ -160,10 +173,10 @@ def test_more_entries_than_the_size_limit_are_told_and_left_out(
     ],
 )
 def test_what_cannot_be_honoured_is_refused_when_prepared_and_when_asked(
-    tmp_path: Path, asked: Query, reason: str
+    tmp_path: Path, threads: Executor, asked: Query, reason: str
 ) -> None:
     (tmp_path / "f").write_text("dn: dc=a\ndc: a\n")
-    directory = LdifDirectory(str(tmp_path / "f"))
+    directory = LdifDirectory(str(tmp_path / "f"), threads)
     with pytest.raises(ValueError, match=r".") as at_start:
         directory.prepare(asked)
     with pytest.raises(DirectoryError) as later:
@@ -232,6 +245,13 @@ def test_a_hash_that_cannot_be_checked_is_no_wrong_password(directory: Directory
     assert caught.value.code == 80
 
 
+def test_a_hash_over_the_limit_is_not_tried(file: Path, threads: Executor) -> None:
+    directory = LdifDirectory(str(file), threads, hash_limit=0.1)
+    with pytest.raises(DirectoryRefused, match="hash-too-costly"):
+        run(directory.bind(people.dn("slow").encode(), b"penguin-pass"))
+    assert run(directory.bind(people.PENGUIN_DN.encode(), b"penguin-pass")).code == 0
+
+
 def test_a_slow_hash_leaves_the_event_loop_free(directory: Directory) -> None:
     async def main() -> list[str]:
         order = list[str]()
@@ -250,14 +270,14 @@ def test_a_sasl_bind_is_refused(directory: Directory) -> None:
         run(directory.bind_plain(b"penguin", b"penguin-pass"))
 
 
-def test_a_search_by_equality_takes_no_longer_among_many_entries(tmp_path: Path) -> None:
+def test_a_search_by_equality_takes_no_longer_among_many_entries(tmp_path: Path, threads: Executor) -> None:
     asked = query()
 
     def seconds(users: int) -> float:
         file = tmp_path / str(users)
         plain = [people.person(f"u{number}", "x") for number in range(users)]
         file.write_text("".join(plain))
-        directory = LdifDirectory(str(file))
+        directory = LdifDirectory(str(file), threads)
         directory.prepare(asked)
         identity = who(f"u{users - 1}@hoge.cxm")
 

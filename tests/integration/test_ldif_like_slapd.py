@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ def both(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iter
         file: Path = tmp_path_factory.mktemp("ldif") / "tree.ldif"
         file.touch(0o600)
         file.write_text(slapd.search("(objectclass=*)"))
-        yield slapd, LdifDirectory(str(file))
+        with ThreadPoolExecutor(1) as threads:
+            yield slapd, LdifDirectory(str(file), threads)
 
 
 def dns(ldif: str) -> set[str]:

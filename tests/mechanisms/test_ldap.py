@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -382,7 +383,13 @@ def test_what_fastbind_does_not_use_is_not_in_its_key() -> None:
 # An LDIF file
 
 
-def test_custom_and_bind_are_of_one_mind_about_an_ldif_file(tmp_path: Path) -> None:
+@pytest.fixture
+def threads() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def test_custom_and_bind_are_of_one_mind_about_an_ldif_file(tmp_path: Path, threads: Executor) -> None:
     states = {
         "fine": "",
         "locked": "nsAccountLock: true\n",
@@ -398,7 +405,7 @@ def test_custom_and_bind_are_of_one_mind_about_an_ldif_file(tmp_path: Path) -> N
     for uid in (*states, "empty", "nobody"):
         for password in (PASSWORD, "wrong", SSHA):
             custom, bind = (
-                check(LdifDirectory(str(file)), settings(method, **conf), password, f"{uid}@hoge.cxm").verdict
+                check(LdifDirectory(str(file), threads), settings(method, **conf), password, f"{uid}@hoge.cxm").verdict
                 for method in ("custom", "bind")
             )
             assert custom is bind
