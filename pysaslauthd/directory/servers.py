@@ -37,6 +37,11 @@ UNDEFINED_ATTRIBUTE_TYPE = 17
 NO_SUCH_OBJECT = 32
 INVALID_DN_SYNTAX = 34
 
+_COMPARED = frozenset(
+    {SUCCESS, COMPARE_FALSE, COMPARE_TRUE, NO_SUCH_ATTRIBUTE, UNDEFINED_ATTRIBUTE_TYPE, NO_SUCH_OBJECT}
+)
+"""SUCCESS too: 389 DS says it in place of NO_SUCH_OBJECT to an account that may not learn what is not there. An entry
+that is there, but may not be compared, is 50."""
 _BOUND_ELSEWHERE = TRANSIENT | {REFERRAL}  # a referral is not followed: a password never goes to another host
 
 
@@ -98,7 +103,7 @@ class Servers:
             template = self._compares[attribute] = request.compare_template(attribute)
         answer = await self._search(template, [dn, value], "compare")
         code = answer.result.code
-        if code in (COMPARE_TRUE, COMPARE_FALSE, NO_SUCH_ATTRIBUTE, UNDEFINED_ATTRIBUTE_TYPE, NO_SUCH_OBJECT):
+        if code in _COMPARED:
             return code == COMPARE_TRUE
         raise refuse(answer, "compare")
 

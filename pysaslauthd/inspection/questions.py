@@ -137,9 +137,9 @@ class Questions:
         try:
             compared = await future(self._directory.compare(dn.encode(), name, members[0] if members else _NO_MEMBER))
         except DirectoryRefused as refused:
-            forbidden = refused.code == INSUFFICIENT_ACCESS_RIGHTS
-            if members and not forbidden:
+            if refused.code != INSUFFICIENT_ACCESS_RIGHTS:
                 raise
+            forbidden = True
         if compared:
             return Finding(Result.OK, f"{name} of {dn} can be compared")
         if members or forbidden:

@@ -165,7 +165,7 @@ def test_what_a_searchs_result_means(code: int, fixed: Found | None, of_tokens: 
 
 
 @pytest.mark.parametrize(
-    ("code", "meaning"), [(5, False), (6, True), (16, False), (17, False), (32, False), (50, None)]
+    ("code", "meaning"), [(0, False), (5, False), (6, True), (16, False), (17, False), (32, False), (50, None)]
 )
 def test_what_a_compares_result_means(code: int, meaning: bool | None) -> None:
     async def test() -> None:

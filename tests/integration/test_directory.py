@@ -165,6 +165,15 @@ def test_compare_goes_by_the_attribute_s_rule_and_what_is_not_there_is_not_held(
     run(test())
 
 
+def test_a_group_that_is_not_there_has_nobody_in_it_though_the_server_may_not_say_so(server: DirectoryServer) -> None:
+    async def test() -> None:
+        async with asking(server) as directory:
+            for dn in (f"cn=none,{people.SUFFIX}", f"cn=none,ou=none,{people.SUFFIX}", "cn=none,dc=elsewhere"):
+                assert await future(directory.compare(dn.encode(), "uniqueMember", PENGUIN_DN)) is False
+
+    run(test())
+
+
 @pytest.fixture(scope="module")
 def odd_people(slapd: Slapd, ds389: Ds389) -> None:
     """A person for each odd name, with the name as the password, in both servers."""
