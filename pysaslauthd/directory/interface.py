@@ -79,7 +79,7 @@ class ServerState(NamedTuple):
 
 
 class Directory(Protocol):
-    """A directory: answers searches, compares, and binds.
+    """A directory: answers searches, compares, and binds. Who makes one starts and stops it.
 
     The coroutines are flows (:mod:`pysaslauthd.flow`). Each raises a
     :class:`~pysaslauthd.errors.DirectoryError` where there is no usable answer.
@@ -96,9 +96,3 @@ class Directory(Protocol):
 
     async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
         """A SASL PLAIN bind (RFC 4616) as the user, and who that is (``authzid``)."""
-
-    def start(self) -> None:
-        """Begin to make connections. Returns at once; no server need be there."""
-
-    async def stop(self) -> None:
-        """Close every connection. An asyncio coroutine, unlike the others."""

@@ -50,11 +50,3 @@ class MeasuredDirectory:
         finally:
             self._count(operation, self._clock() - began, answered=answered)
         return answer
-
-    def start(self) -> None:
-        """See the interface."""
-        self._directory.start()
-
-    async def stop(self) -> None:
-        """See the interface."""
-        await self._directory.stop()

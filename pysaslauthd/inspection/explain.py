@@ -79,7 +79,8 @@ async def explain(
     logger.addHandler(notes)
     threads = ThreadPoolExecutor(1, "hash")
     try:
-        observed = ObservedDirectory(_directory(settings, loaded.daemon.login_deadline, threads))
+        own = _directory(settings, loaded.daemon.login_deadline, threads)
+        observed = ObservedDirectory(own)
         directory: Directory = observed
         if not checked:
             directory = AnyPassword(observed, settings.password_attr, request.password, settings.hash_limit)
@@ -95,7 +96,7 @@ async def explain(
             outcome = await authenticator.decide(request)
             decided, questions = time.perf_counter(), observed.questions
         finally:
-            await observed.stop()
+            await own.stop()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         logger.removeHandler(notes)
@@ -150,7 +151,7 @@ def _realm_file(loaded: Loaded, identity: Identity) -> str | None:
     return "" if realm is None else realm.file
 
 
-def _directory(settings: LdapSettings, deadline: float, threads: Executor) -> Directory:
+def _directory(settings: LdapSettings, deadline: float, threads: Executor) -> Servers | LdifDirectory:
     if settings.embedded:
         return LdifDirectory(settings.servers[0].path, threads, hash_limit=settings.hash_limit)
     return Servers(settings, deadline=deadline)

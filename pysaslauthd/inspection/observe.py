@@ -38,45 +38,14 @@ class Question(NamedTuple):
         return (self.ended - self.began) * 1000
 
 
-class Around:
-    """A :class:`~pysaslauthd.directory.interface.Directory` that hands everything on to another."""
-
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
-
-    async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
-        """See the interface."""
-        return await self._directory.search(query, identity, dn)
-
-    async def compare(self, dn: bytes, attribute: str, value: bytes) -> bool:
-        """See the interface."""
-        return await self._directory.compare(dn, attribute, value)
-
-    async def bind(self, dn: bytes, password: bytes) -> Bound:
-        """See the interface."""
-        return await self._directory.bind(dn, password)
-
-    async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
-        """See the interface."""
-        return await self._directory.bind_plain(authcid, password)
-
-    def start(self) -> None:
-        """See the interface."""
-        self._directory.start()
-
-    async def stop(self) -> None:
-        """See the interface."""
-        await self._directory.stop()
-
-
-class ObservedDirectory(Around):
-    """Notes each question.
+class ObservedDirectory:
+    """Another :class:`~pysaslauthd.directory.interface.Directory`, with each question to it noted.
 
     ``user`` is the one entry that was found for the login, if it was; ``found_by`` the number of the question.
     """
 
     def __init__(self, directory: Directory) -> None:
-        super().__init__(directory)
+        self._directory = directory
         self.user: Entry | None = None
         self.found_by = 0
         self._answered: list[Question] = []
@@ -92,7 +61,7 @@ class ObservedDirectory(Around):
         """See the interface."""
         base = query.base.fill(query.base.escaped_values(identity, dn))
         filter_ = query.filter.expand(identity, escape_filter, dn)
-        asked = super().search(query, identity, dn)
+        asked = self._directory.search(query, identity, dn)
         found = await self._note("search", base, asked, _counted, query.scope, filter_)
         if not dn and len(found.entries) == 1:
             self.user, self.found_by = found.entries[0], len(self._answered) - 1
@@ -100,18 +69,18 @@ class ObservedDirectory(Around):
 
     async def compare(self, dn: bytes, attribute: str, value: bytes) -> bool:
         """See the interface."""
-        asked = super().compare(dn, attribute, value)
+        asked = self._directory.compare(dn, attribute, value)
         return await self._note(
             "compare", dn, asked, lambda holds: f"{attribute} {'holds' if holds else 'does not hold'} the user"
         )
 
     async def bind(self, dn: bytes, password: bytes) -> Bound:
         """See the interface."""
-        return await self._note("bind", dn, super().bind(dn, password), _told)
+        return await self._note("bind", dn, self._directory.bind(dn, password), _told)
 
     async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
         """See the interface."""
-        return await self._note("bind", authcid, super().bind_plain(authcid, password), _told)
+        return await self._note("bind", authcid, self._directory.bind_plain(authcid, password), _told)
 
     async def _note(
         self, what: str, dn: bytes, asked: Flow[T], tell: Callable[[T], str], scope: str = "", filter_: bytes = b""
@@ -131,8 +100,8 @@ class ObservedDirectory(Around):
         return value
 
 
-class AnyPassword(Around):
-    """Takes one password for everybody's, to see what would become of the right one.
+class AnyPassword:
+    """Another directory that takes one password for everybody's, to see what would become of the right one.
 
     No bind is asked. Stored values that could be checked are given out as that password; what could not stays.
 
@@ -141,15 +110,19 @@ class AnyPassword(Around):
     """
 
     def __init__(self, directory: Directory, attribute: str, password: bytes, max_ms: float) -> None:
-        super().__init__(directory)
+        self._directory = directory
         self._attribute = attribute.lower()
         self._password = password
         self._max_ms = max_ms
 
     async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
         """See the interface."""
-        found = await super().search(query, identity, dn)
+        found = await self._directory.search(query, identity, dn)
         return found._replace(entries=[self._with_password(entry) for entry in found.entries])
+
+    async def compare(self, dn: bytes, attribute: str, value: bytes) -> bool:
+        """See the interface."""
+        return await self._directory.compare(dn, attribute, value)
 
     async def bind(self, dn: bytes, _: bytes) -> Bound:
         """Success."""

@@ -22,7 +22,6 @@ class Asked:
     def __init__(self) -> None:
         self.answer: Reply[object] = Reply()
         self.questions: list[tuple[object, ...]] = []
-        self.life: list[str] = []
 
     async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
         return await self._ask("search", query, identity, dn)  # type: ignore[return-value]  # the test's answer
@@ -39,12 +38,6 @@ class Asked:
     async def _ask(self, *question: object) -> object:
         self.questions.append(question)
         return await self.answer
-
-    def start(self) -> None:
-        self.life.append("start")
-
-    async def stop(self) -> None:
-        self.life.append("stop")
 
 
 OPERATIONS: dict[str, tuple[Callable[[MeasuredDirectory], Flow[object]], tuple[object, ...]]] = {
@@ -75,14 +68,3 @@ def test_an_operation_is_handed_on_and_timed_until_its_answer(operation: str, an
     assert came == [(answer, None) if answered else (None, failure)]
     timed = {group: each.total for group, each in metrics.operation_seconds.items() if any(each.counts)}
     assert timed == {(operation.partition("_")[0], answered): 0.25}
-
-
-async def _live(directory: MeasuredDirectory) -> None:
-    directory.start()
-    await directory.stop()
-
-
-def test_its_life_is_the_directorys() -> None:
-    asked = Asked()
-    run(_live(MeasuredDirectory(asked, Metrics())), lambda value, error: None)
-    assert asked.life == ["start", "stop"]

@@ -58,12 +58,6 @@ class FakeDirectory:
     async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
         return await self.bind(authcid, password)
 
-    def start(self) -> None:
-        """Nothing to connect to."""
-
-    async def stop(self) -> None:
-        """Nothing to close."""
-
 
 def entry(controls: Mapping[str, bytes] | None = None, /, **attributes: Sequence[str | bytes] | str | bytes) -> Entry:
     """Penguin's entry with these attributes."""
