@@ -416,8 +416,10 @@ def test_a_flow_may_close_the_connection_while_answers_are_read() -> None:
         async with connected(server) as connection:
             reply: Reply[Answer] = connection.ask(FIND, [b"u0"])
             drive(wait(reply), lambda *_: connection.close())
-            with pytest.raises(ConnectionLost, match="closed"):
+            with suppress(ConnectionLost):  # unless its answer came together with the other one
                 await find(connection, b"u1")
+            with pytest.raises(ConnectionLost, match="closed"):
+                await find(connection, b"u2")
 
     with FakeLdap(MANY) as server:
         server.fault("search", *faults.in_order(0, 1))
