@@ -525,7 +525,8 @@ def test_a_service_account_that_is_refused_is_an_error(site: Site, server: FakeL
 @pytest.mark.parametrize("operation", ["bind", "search"])
 def test_a_server_that_hangs_is_given_up_in_time(site: Site, server: FakeLdap, operation: str) -> None:
     site.ask(server)
-    site.keys |= {"ldap_connect_timeout": "0.2", "ldap_timeout": "0.2", "ldap_restart": "no"}
+    limit = {"bind": "ldap_connect_timeout", "search": "ldap_timeout"}[operation]
+    site.keys |= {limit: "0.2", "ldap_restart": "no"}
     server.fault(operation, *[faults.silent] * 20)
     status, found = site.check()
     assert status == 2

@@ -7,6 +7,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
