@@ -7,15 +7,11 @@ from typing import NamedTuple
 from pysaslauthd.config import ServerUri
 from pysaslauthd.errors import DirectoryRefused
 from pysaslauthd.flow import Reply
-from pysaslauthd.wire.ldap import response
+from pysaslauthd.wire.ldap import codes, response
 from pysaslauthd.wire.ldap.response import Response, Result, SearchEntry
 
-# Result codes, RFC 4511 appendix A.
-SUCCESS = 0
-SIZE_LIMIT_EXCEEDED = 4
-REFERRAL = 10
-TRANSIENT = frozenset({51, 52})
-"""busy and unavailable: another server may do better."""
+TRANSIENT = frozenset({codes.BUSY, codes.UNAVAILABLE})
+"""Another server may do better."""
 
 
 class Answer(NamedTuple):

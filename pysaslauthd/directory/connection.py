@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from pysaslauthd.config import ServerUri
-from pysaslauthd.directory.answer import SIZE_LIMIT_EXCEEDED, Answer, Operation
+from pysaslauthd.directory.answer import Answer, Operation
 from pysaslauthd.directory.deliver import deliver, deliver_failure
 from pysaslauthd.errors import ConnectionLost, DirectoryError, DirectoryTimeout, ProtocolError
 from pysaslauthd.flow import Reply
-from pysaslauthd.wire.ldap import request, response
+from pysaslauthd.wire.ldap import codes, request, response
 from pysaslauthd.wire.ldap.request import RequestTemplate
 from pysaslauthd.wire.ldap.response import Response, Result
 
@@ -184,7 +184,7 @@ class LdapConnection(asyncio.BufferedProtocol):
             return
         if len(operation.entries) + len(operation.references) >= MAX_ENTRIES:
             self._abandon(message.message_id)
-            self._finish(message.message_id, operation, message, Result(SIZE_LIMIT_EXCEEDED, "", ()))
+            self._finish(message.message_id, operation, message, Result(codes.SIZE_LIMIT_EXCEEDED, "", ()))
 
     def _finish(self, message_id: int, operation: Operation, message: Response, result: Result) -> None:
         del self._pending[message_id]

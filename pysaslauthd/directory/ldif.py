@@ -20,13 +20,7 @@ from pysaslauthd.directory.template import Template
 from pysaslauthd.errors import DirectoryError, DirectoryRefused, StoredPasswordError
 from pysaslauthd.flow import from_future
 from pysaslauthd.model import Identity, Verdict
-
-# Result codes, RFC 4511 appendix A.
-_SUCCESS = 0
-_AUTH_METHOD_NOT_SUPPORTED = 7
-_INVALID_CREDENTIALS = 49
-_UNWILLING_TO_PERFORM = 53
-_OTHER = 80
+from pysaslauthd.wire.ldap import codes
 
 
 class _Plan(NamedTuple):
@@ -123,13 +117,13 @@ class LdifDirectory:
         :raises DirectoryRefused: no value matched, and one could not be checked here (result 80).
         """
         if not password:
-            return Bound(_UNWILLING_TO_PERFORM, "Unauthenticated binds are not allowed")
+            return Bound(codes.UNWILLING_TO_PERFORM, "Unauthenticated binds are not allowed")
         content = self._file.content
         number = content.find(dn)
         if number is None:
-            return Bound(_INVALID_CREDENTIALS)
+            return Bound(codes.INVALID_CREDENTIALS)
         if any(value.lower() == b"true" for value in content.values(number, "nsaccountlock")):
-            return Bound(_UNWILLING_TO_PERFORM, "Account inactivated. Contact system administrator.")
+            return Bound(codes.UNWILLING_TO_PERFORM, "Account inactivated. Contact system administrator.")
         unchecked: list[StoredPasswordError] = []
         for value in content.values(number, "userpassword"):
             try:
@@ -143,18 +137,18 @@ class LdifDirectory:
             else:
                 matched = stored.verify(password)
             if matched:
-                return Bound(_SUCCESS)
+                return Bound(codes.SUCCESS)
         for failure in unchecked:
             if failure.reason.verdict is Verdict.UNAVAILABLE:
-                raise DirectoryRefused(_OTHER, str(failure), "bind")
-        return Bound(_INVALID_CREDENTIALS, str(unchecked[0]) if unchecked else "")
+                raise DirectoryRefused(codes.OTHER, str(failure), "bind")
+        return Bound(codes.INVALID_CREDENTIALS, str(unchecked[0]) if unchecked else "")
 
     async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
         """Always refused: which entry a SASL name means is a matter of a server's own configuration.
 
         :raises DirectoryRefused: result 7.
         """
-        raise DirectoryRefused(_AUTH_METHOD_NOT_SUPPORTED, "an LDIF file has no SASL", "SASL PLAIN bind")
+        raise DirectoryRefused(codes.AUTH_METHOD_NOT_SUPPORTED, "an LDIF file has no SASL", "SASL PLAIN bind")
 
     def states(self) -> list[ServerState]:
         """The file's state: up, with the content that was read last; ``error`` is why it could not be read since."""

@@ -15,14 +15,14 @@ from urllib.parse import unquote_to_bytes
 
 from pysaslauthd.config import ServerUri
 from pysaslauthd.config.uri import server_of
-from pysaslauthd.directory.answer import REFERRAL, SIZE_LIMIT_EXCEEDED, SUCCESS, TRANSIENT, Answer, refuse
+from pysaslauthd.directory.answer import TRANSIENT, Answer, refuse
 from pysaslauthd.directory.connect import Connector, wait
 from pysaslauthd.directory.connection import Pulse
 from pysaslauthd.directory.interface import Query
 from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import DirectoryDown, DirectoryError, DirectoryRefused, DirectoryTimeout
 from pysaslauthd.flow import from_future, future
-from pysaslauthd.wire.ldap import request
+from pysaslauthd.wire.ldap import codes, request
 from pysaslauthd.wire.ldap.request import RequestTemplate
 
 logger = logging.getLogger(__name__)
@@ -153,11 +153,11 @@ class _Pursuit:
             raise DirectoryTimeout(late, silent=False) from None
         except _NotFollowedError as error:
             doing = f"{answer.server.text}: search"
-            raise DirectoryRefused(REFERRAL, f"referral not followed: {error}", doing) from None
+            raise DirectoryRefused(codes.REFERRAL, f"referral not followed: {error}", doing) from None
 
     async def _complete(self, search: Search, answer: Answer, hops: int) -> Answer:
         """An answer, with the answers to its referrals in their place."""
-        if answer.result.code == REFERRAL:
+        if answer.result.code == codes.REFERRAL:
             return await self._follow(search, answer.server, answer.result.referrals, hops)
         entries, left, result = [*answer.entries], [], answer.result
         for uris in answer.references:
@@ -167,9 +167,9 @@ class _Pursuit:
                 logger.info("%s: reference not followed: %s", answer.server.text, error)
                 left.append(uris)
                 continue
-            if found.result.code == SIZE_LIMIT_EXCEEDED:
+            if found.result.code == codes.SIZE_LIMIT_EXCEEDED:
                 result = found.result
-            elif found.result.code != SUCCESS:
+            elif found.result.code != codes.SUCCESS:
                 raise refuse(found, "search")
             entries += found.entries
             left += found.references

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from pysaslauthd.config import LdapSettings
-from pysaslauthd.directory.answer import REFERRAL, SIZE_LIMIT_EXCEEDED, SUCCESS, TRANSIENT, Answer, refuse
+from pysaslauthd.directory.answer import TRANSIENT, Answer, refuse
 from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.connection import LdapConnection
 from pysaslauthd.directory.gate import Gate
@@ -17,7 +17,7 @@ from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
 from pysaslauthd.flow import Flow
 from pysaslauthd.model import Identity
-from pysaslauthd.wire.ldap import request
+from pysaslauthd.wire.ldap import codes, request
 from pysaslauthd.wire.ldap.request import Control, RequestTemplate, UnencodableError
 
 MAX_SEARCHES = 900
@@ -30,19 +30,17 @@ TRIED = 3
 LEFT = 0.1
 """Share of the time that is no server's, so that the last one's silence is told before the deadline."""
 
-COMPARE_FALSE = 5
-COMPARE_TRUE = 6
-NO_SUCH_ATTRIBUTE = 16
-UNDEFINED_ATTRIBUTE_TYPE = 17
-NO_SUCH_OBJECT = 32
-INVALID_DN_SYNTAX = 34
-
 _COMPARED = frozenset(
-    {SUCCESS, COMPARE_FALSE, COMPARE_TRUE, NO_SUCH_ATTRIBUTE, UNDEFINED_ATTRIBUTE_TYPE, NO_SUCH_OBJECT}
+    {
+        codes.SUCCESS,  # of 389 DS: not there, to an account that may not learn so; 50 where it may not compare
+        codes.COMPARE_FALSE,
+        codes.COMPARE_TRUE,
+        codes.NO_SUCH_ATTRIBUTE,
+        codes.UNDEFINED_ATTRIBUTE_TYPE,
+        codes.NO_SUCH_OBJECT,
+    }
 )
-"""SUCCESS too: 389 DS says it in place of NO_SUCH_OBJECT to an account that may not learn what is not there. An entry
-that is there, but may not be compared, is 50."""
-_BOUND_ELSEWHERE = TRANSIENT | {REFERRAL}  # a referral is not followed: a password never goes to another host
+_BOUND_ELSEWHERE = TRANSIENT | {codes.REFERRAL}  # a referral is not followed: a password never goes to another host
 
 
 class Servers:
@@ -84,15 +82,15 @@ class Servers:
         base_values, filter_values = query.base.escaped_values(identity, dn), query.filter.values(identity, dn)
         try:
             answer = await self._search(template, base_values + filter_values, "search")
-            if self._referrals is not None and (answer.references or answer.result.code == REFERRAL):
+            if self._referrals is not None and (answer.references or answer.result.code == codes.REFERRAL):
                 search = Search(query, query.base.fill(base_values), query.scope, filter_values)
                 answer = await self._referrals.follow(search, answer)
         except UnencodableError:  # the values make no request, so nobody can be meant
             return Found([])
         code = answer.result.code
-        if code in (SUCCESS, SIZE_LIMIT_EXCEEDED):
-            return Found(answer.entries, code != SUCCESS, len(answer.references))
-        if query.base.tokens and code in (NO_SUCH_OBJECT, INVALID_DN_SYNTAX):
+        if code in (codes.SUCCESS, codes.SIZE_LIMIT_EXCEEDED):
+            return Found(answer.entries, code != codes.SUCCESS, len(answer.references))
+        if query.base.tokens and code in (codes.NO_SUCH_OBJECT, codes.INVALID_DN_SYNTAX):
             return Found([])
         raise refuse(answer, "search")
 
@@ -104,13 +102,13 @@ class Servers:
         answer = await self._search(template, [dn, value], "compare")
         code = answer.result.code
         if code in _COMPARED:
-            return code == COMPARE_TRUE
+            return code == codes.COMPARE_TRUE
         raise refuse(answer, "compare")
 
     async def bind(self, dn: bytes, password: bytes) -> Bound:
         """See the interface. The request carries the password policy control."""
         if not dn:  # a bind as nobody proves nothing (RFC 4513 section 5.1.1)
-            return Bound(INVALID_DN_SYNTAX, "no DN")
+            return Bound(codes.INVALID_DN_SYNTAX, "no DN")
         return await self._bind(lambda connection: connection.ask(self._simple_bind, [dn, password]))
 
     async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
@@ -121,7 +119,7 @@ class Servers:
             answer = await connection.ask_once(
                 lambda number: request.sasl_bind(number, "PLAIN", credentials, self._policy)
             )
-            if answer.result.code != SUCCESS:
+            if answer.result.code != codes.SUCCESS:
                 return answer
             who = await connection.ask_once(lambda number: request.extended(number, request.WHO_AM_I))
             return answer if who.result.code else answer._replace(extended_value=who.extended_value)

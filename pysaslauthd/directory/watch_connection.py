@@ -66,7 +66,7 @@ class PersistentSearch:
 
     def attributes(self) -> Sequence[str]:
         """See the interface."""
-        return ("1.1",)
+        return request.NO_ATTRIBUTES
 
     def read(self, message: Response) -> Change | None:
         """See the interface."""

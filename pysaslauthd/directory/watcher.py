@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from pysaslauthd.config import ServerUri
-from pysaslauthd.directory.answer import SUCCESS, Answer, refuse
+from pysaslauthd.directory.answer import Answer, refuse
 from pysaslauthd.directory.areas import Area
 from pysaslauthd.directory.connect import Connector, wait
 from pysaslauthd.directory.connection import LdapConnection
@@ -15,7 +15,7 @@ from pysaslauthd.directory.names import name_of
 from pysaslauthd.directory.watch_connection import Change, Dialect, PersistentSearch, Synchronisation, WatchConnection
 from pysaslauthd.errors import DirectoryDown, DirectoryError
 from pysaslauthd.flow import future
-from pysaslauthd.wire.ldap import change, request
+from pysaslauthd.wire.ldap import change, codes, request
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +26,6 @@ REFRESH_SECONDS = 60.0
 """Longest time for a content synchronisation to begin: without a cookie, every entry is told first."""
 IMPOSSIBLE_PAUSE = 60.0
 """Seconds until a server that cannot tell of changes is asked again whether it can."""
-
-_NO_SUCH_OBJECT = 32
-"""RFC 4511 appendix A."""
 
 
 class _CannotTell(DirectoryError):
@@ -172,7 +169,7 @@ class Watcher:
         text, persistent = self._server.text, isinstance(dialect, PersistentSearch)
         topmost = await self._search(connection, area.base)
         anybody = await self._search(connection, area.base, ["entryUUID"], below=True)
-        if anybody.result.code == SUCCESS and not anybody.entries:
+        if anybody.result.code == codes.SUCCESS and not anybody.entries:
             raise DirectoryError(
                 f"{text}: nothing below {area.base} can be seen by (objectClass=*), so no change is told"
             )
@@ -226,7 +223,7 @@ def _only(answer: Answer) -> dict[str, list[bytes]]:
 
     :raises DirectoryRefused: the server refuses the search.
     """
-    if answer.result.code not in (SUCCESS, _NO_SUCH_OBJECT):
+    if answer.result.code not in (codes.SUCCESS, codes.NO_SUCH_OBJECT):
         raise refuse(answer, "search")
     return answer.entries[0][1] if answer.entries else {}
 

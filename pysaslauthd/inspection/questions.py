@@ -13,21 +13,20 @@ from pysaslauthd.errors import DirectoryRefused
 from pysaslauthd.flow import future
 from pysaslauthd.inspection.step import Finding, Result, Stage
 from pysaslauthd.mechanisms import visibility
-from pysaslauthd.mechanisms.user import INSUFFICIENT_ACCESS_RIGHTS, NOBODY, anybody, user_query
+from pysaslauthd.mechanisms.user import NOBODY, anybody, user_query
+from pysaslauthd.wire.ldap import codes
+from pysaslauthd.wire.ldap.request import NO_ATTRIBUTES
 
 SAMPLE = 10
 """Users that are looked at: one alone may lack a password."""
 
-_NO_ATTRIBUTES = ("1.1",)
-"""RFC 4511 section 4.5.1.8: the DN alone."""
 _NO_USER = "no user to look at; pysaslauthctl explain USER looks at one"
 _ANY = Template.parse("(objectClass=*)")
 _NO_MEMBER = b"cn=nobody"
 """A value to compare with where none is known: whether it may be compared shows all the same."""
 
-_NO_SUCH_OBJECT = 32
-_TOO_MANY = frozenset({3, 11, 53})
-"""timeLimitExceeded, adminLimitExceeded, unwillingToPerform: a directory that does not search for everybody."""
+_TOO_MANY = frozenset({codes.TIME_LIMIT_EXCEEDED, codes.ADMIN_LIMIT_EXCEEDED, codes.UNWILLING_TO_PERFORM})
+"""A directory that does not search for everybody."""
 
 
 class Questions:
@@ -137,7 +136,7 @@ class Questions:
         try:
             compared = await future(self._directory.compare(dn.encode(), name, members[0] if members else _NO_MEMBER))
         except DirectoryRefused as refused:
-            if refused.code != INSUFFICIENT_ACCESS_RIGHTS:
+            if refused.code != codes.INSUFFICIENT_ACCESS_RIGHTS:
                 raise
             forbidden = True
         if compared:
@@ -193,7 +192,7 @@ class Questions:
         try:
             return (await self._search(self._query(dn, _ANY, "base", *attributes))).entries
         except DirectoryRefused as refused:
-            if refused.code != _NO_SUCH_OBJECT:
+            if refused.code != codes.NO_SUCH_OBJECT:
                 raise
             return None
 
@@ -203,7 +202,7 @@ class Questions:
             Template.parse(base),
             filter_,
             scope,
-            attributes or _NO_ATTRIBUTES,
+            attributes or NO_ATTRIBUTES,
             size_limit=most,
             time_limit=settings.time_limit,
             deref=settings.deref,

@@ -10,6 +10,7 @@ from pysaslauthd.directory.interface import Directory, Entry, Query
 from pysaslauthd.directory.rules import distinguished_name
 from pysaslauthd.directory.template import Template, escape_dn
 from pysaslauthd.model import Identity, Outcome, Reason
+from pysaslauthd.wire.ldap.request import NO_ATTRIBUTES
 
 
 class Group:
@@ -30,7 +31,7 @@ class Group:
                 Template.parse(settings.group_search_base),
                 Template.parse(settings.group_filter),
                 settings.group_scope,
-                ("1.1",),  # RFC 4511 section 4.5.1.8: the DN alone
+                NO_ATTRIBUTES,
                 size_limit=1,  # one is enough
                 time_limit=settings.time_limit,
                 deref=settings.deref,

@@ -17,8 +17,9 @@ from pysaslauthd.flow import from_future
 from pysaslauthd.mechanisms import state, verdict
 from pysaslauthd.mechanisms.group import Group
 from pysaslauthd.mechanisms.sources import Sources
-from pysaslauthd.mechanisms.user import INSUFFICIENT_ACCESS_RIGHTS, user_query
+from pysaslauthd.mechanisms.user import user_query
 from pysaslauthd.model import Identity, Outcome, Reason, Verdict
+from pysaslauthd.wire.ldap import codes
 
 # Read several times a login, and a member of an enum takes as long to look up as a call.
 _OK = Reason.OK
@@ -156,7 +157,7 @@ class LdapMechanism:
             entries, more, references = await self._directory.search(asked, identity)
         except DirectoryRefused as refused:
             # 389 DS refuses the search to who may not use the control, though it is not critical.
-            if refused.code != INSUFFICIENT_ACCESS_RIGHTS or not asked.controls:
+            if refused.code != codes.INSUFFICIENT_ACCESS_RIGHTS or not asked.controls:
                 raise
             entries, more, references = await self._directory.search(self._without_controls, identity)
             self._user = self._without_controls  # the control was to blame, then

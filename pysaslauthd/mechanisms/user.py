@@ -13,9 +13,6 @@ from pysaslauthd.model import Identity
 from pysaslauthd.wire.ldap.controls import ACCOUNT_USABILITY
 from pysaslauthd.wire.ldap.request import Control
 
-INSUFFICIENT_ACCESS_RIGHTS = 50
-"""RFC 4511 appendix A."""
-
 ALIAS = "aliasedObjectName"
 """RFC 4512 section 2.6: what tells an alias from the object that it stands for."""
 

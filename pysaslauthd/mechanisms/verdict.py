@@ -16,28 +16,29 @@ from pysaslauthd.errors import (
     ServiceBindRefused,
 )
 from pysaslauthd.model import Outcome, Reason
-from pysaslauthd.wire.ldap import controls
+from pysaslauthd.wire.ldap import codes, controls
 from pysaslauthd.wire.ldap.request import PASSWORD_POLICY
 
 _OK = Reason.OK
-_SUCCESS = 0
-_INVALID_CREDENTIALS = 49
 
 _BIND_RESULTS = {
-    _SUCCESS: Reason.OK,
-    32: Reason.UNKNOWN_USER,  # noSuchObject
-    34: Reason.UNKNOWN_USER,  # invalidDNSyntax: a DN made from what the user typed
-    48: Reason.NO_PASSWORD,  # inappropriateAuthentication: the entry has none
-    _INVALID_CREDENTIALS: Reason.WRONG_PASSWORD,
+    codes.SUCCESS: Reason.OK,
+    codes.NO_SUCH_OBJECT: Reason.UNKNOWN_USER,
+    codes.INVALID_DN_SYNTAX: Reason.UNKNOWN_USER,  # a DN made from what the user typed
+    codes.INAPPROPRIATE_AUTHENTICATION: Reason.NO_PASSWORD,  # the entry has none
+    codes.INVALID_CREDENTIALS: Reason.WRONG_PASSWORD,
 }
-"""Result codes of RFC 4511 appendix A that are about the user, whoever the server is."""
+"""Result codes that are about the user, whoever the server is."""
 
 _MESSAGES = {
-    (53, "Account inactivated"): Reason.LOCKED,
-    (19, "Exceed password retry limit"): Reason.TOO_MANY_TRIES,
-    (19, "Account inactivity limit exceeded"): Reason.INACTIVE,
-    (19, "TPR checking"): Reason.EXPIRED,  # a temporary password: used up, too old, or not valid yet
-    (_INVALID_CREDENTIALS, "password expired"): Reason.EXPIRED,
+    (codes.UNWILLING_TO_PERFORM, "Account inactivated"): Reason.LOCKED,
+    (codes.CONSTRAINT_VIOLATION, "Exceed password retry limit"): Reason.TOO_MANY_TRIES,
+    (codes.CONSTRAINT_VIOLATION, "Account inactivity limit exceeded"): Reason.INACTIVE,
+    (
+        codes.CONSTRAINT_VIOLATION,
+        "TPR checking",
+    ): Reason.EXPIRED,  # a temporary password: used up, too old, or not valid yet
+    (codes.INVALID_CREDENTIALS, "password expired"): Reason.EXPIRED,
 }
 """Where only the message tells: 389 DS's own words, by result code and beginning."""
 
@@ -76,21 +77,21 @@ def of_bind(bound: Bound, dn: bytes = b"") -> Outcome:
 
 def _reason(bound: Bound) -> Reason:
     code, message, held = bound.code, bound.message, bound.controls
-    if code == _SUCCESS and not held:
+    if code == codes.SUCCESS and not held:
         return _OK
     for (expected, beginning), meaning in _MESSAGES.items():
         if code == expected and message.startswith(beginning):
             return meaning
     value = held.get(PASSWORD_POLICY)
     policy = None if value is None else controls.password_policy(value)
-    if code == _SUCCESS:
+    if code == codes.SUCCESS:
         if policy is not None:
             return Reason.MUST_CHANGE if policy.error == _CHANGE_AFTER_RESET else Reason.OK
         # From servers without the newer control. There it comes with grace logins too.
         return Reason.MUST_CHANGE if controls.EXPIRED in held else Reason.OK
     if policy is not None and policy.error in _POLICY_ERRORS:
         return _POLICY_ERRORS[policy.error]
-    if code == _INVALID_CREDENTIALS:
+    if code == codes.INVALID_CREDENTIALS:
         if controls.EXPIRED in held:
             return Reason.EXPIRED
         if found := _AD_ERROR.search(message):

@@ -14,7 +14,8 @@ from pysaslauthd.config import AuthMethod, LdapSettings
 from pysaslauthd.directory.interface import Directory, Entry, Query
 from pysaslauthd.directory.template import Template
 from pysaslauthd.errors import DirectoryError, DirectoryRefused
-from pysaslauthd.mechanisms.user import INSUFFICIENT_ACCESS_RIGHTS, NOBODY, anybody, user_query
+from pysaslauthd.mechanisms.user import NOBODY, anybody, user_query
+from pysaslauthd.wire.ldap import codes
 from pysaslauthd.wire.ldap.controls import ACCOUNT_USABILITY, EFFECTIVE_RIGHTS
 from pysaslauthd.wire.ldap.request import Control
 
@@ -70,7 +71,7 @@ async def _by_usability(directory: Directory, query: Query) -> tuple[Entry | Non
     try:
         found = await directory.search(replace(query, controls=(Control(ACCOUNT_USABILITY),)), NOBODY)
     except DirectoryRefused as refused:
-        if refused.code != INSUFFICIENT_ACCESS_RIGHTS:
+        if refused.code != codes.INSUFFICIENT_ACCESS_RIGHTS:
             raise
         return None, False
     entry = found.entries[0] if found.entries else None

@@ -43,6 +43,9 @@ WHO_AM_I = "1.3.6.1.4.1.4203.1.11.3"
 PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"
 """draft-behera-ldap-password-policy, the control on a bind and on its answer."""
 
+NO_ATTRIBUTES = ("1.1",)
+"""RFC 4511 section 4.5.1.8: the DN alone."""
+
 _SCOPES = {"base": BASE, "one": LEVEL, "sub": SUBTREE}
 _DEREFS = {"never": 0, "search": 1, "find": 2, "always": 3}
 
@@ -163,7 +166,7 @@ def search_template(
             _weave(filter_, values[holes:]),
             _SCOPES[scope],
             _DEREFS[deref],
-            list(attributes) or ["1.1"],
+            list(attributes or NO_ATTRIBUTES),
             size_limit,
             time_limit,
             types_only=False,

@@ -15,10 +15,8 @@ from pysaslauthd.wire.ldap.ber import ENUMERATED, OCTETS, SEQUENCE, SET, element
 MAX_MESSAGE = 256 * 1024
 """Octets of one response at most. The attributes that are asked for take some kB."""
 
-BIND_RESPONSE = 1
 SEARCH_ENTRY = 4
 SEARCH_DONE = 5
-COMPARE_RESPONSE = 15
 SEARCH_REFERENCE = 19
 EXTENDED_RESPONSE = 24
 
