@@ -1,3 +1,3 @@
 """A saslauthd-compatible authentication daemon: asks an LDAP directory, answers mail servers."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
