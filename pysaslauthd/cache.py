@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+
+import cachetools
 
 from pysaslauthd.fingerprint import fingerprints
 from pysaslauthd.freshness import Changes, Coverage, Moment
@@ -42,8 +43,8 @@ class Cache:
     """Remembers for ``lifetime`` that a password was accepted.
 
     A wrong password neither evicts nor changes an entry. A hit does not renew the lifetime. Beyond ``entries``
-    the least recently used goes. What has ended goes when its turn to be the least recently used has come: within
-    another lifetime at the latest.
+    the least recently used goes. What has ended goes then too, or with the first login that is remembered after another
+    lifetime.
 
     :param entries: at most so many persons.
     :param lifetime: seconds.
@@ -60,9 +61,9 @@ class Cache:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        # The least recently used first. There is no second order, by age: that would take as much memory again.
-        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._most = entries
+        # Of cachetools' caches not the one with lifetimes of its own: a second order takes as much memory again.
+        self._entries: cachetools.LRUCache[bytes, _Entry] = cachetools.LRUCache(entries)
+        self._tidied = clock()
         self._lifetime = lifetime
         self._stale = stale
         self._fingerprint = fingerprints()
@@ -77,15 +78,12 @@ class Cache:
     def holds(self, key: bytes, password: bytes) -> bool:
         """Whether this very password was accepted for this key within the lifetime, and that is to be trusted."""
         kept = self._entries.get(key)
-        held = (
+        return (
             kept is not None
             and self._clock() < kept.until
             and kept.coverage.trusts(kept.asked)
             and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
         )
-        if held:
-            self._entries.move_to_end(key)
-        return held
 
     def due(self, key: bytes) -> bool:
         """Whether what is held should be checked behind the scenes."""
@@ -119,8 +117,8 @@ class Cache:
         self._entries[key] = _Entry(
             self._fingerprint(key, password), until, asked.at, coverage, origin.address, origin.names
         )
-        self._entries.move_to_end(key)
-        self._let_go()
+        if self._clock() - self._tidied >= self._lifetime + self._stale:
+            self._let_go()
         for name in origin.names:
             self._keys.setdefault(name, set()).add(key)
         if len(self._keys) > UNUSED_NAMES + 3 * len(self._entries):
@@ -135,7 +133,7 @@ class Cache:
     def drop(self, whose: Callable[[bytes], bool]) -> int:
         """Forget every entry of such an address; how many there were. Looks at all of them: some 0.5 µs each."""
         self._changes.note_any()
-        return self._drop([key for key, kept in self._entries.items() if whose(kept.address)])
+        return self._drop([key for key in self._entries if whose(self._peek(key).address)])
 
     # -- changes
 
@@ -160,20 +158,22 @@ class Cache:
     @property
     def most(self) -> int:
         """Entries that there can be."""
-        return self._most
+        return int(self._entries.maxsize)
 
     def __len__(self) -> int:
         self._let_go()
         return len(self._entries)
 
+    def _peek(self, key: bytes) -> _Entry:
+        """An entry, without using it."""
+        return cachetools.Cache.__getitem__(self._entries, key)
+
     def _let_go(self) -> None:
-        """Of the least recently used, those that have ended or are too many."""
-        entries, ended = self._entries, self._clock() - self._stale
-        while entries:
-            eldest = next(iter(entries))
-            if len(entries) <= self._most and ended < entries[eldest].until:
-                break
-            del entries[eldest]
+        """Of all that has ended; some 0.2 µs each."""
+        self._tidied = self._clock()
+        ended = self._tidied - self._stale
+        for key in [key for key in self._entries if self._peek(key).until <= ended]:
+            del self._entries[key]
 
     def _drop(self, keys: Iterable[bytes]) -> int:
         ended = self._clock() - self._stale
@@ -182,8 +182,8 @@ class Cache:
 
     def _sort_out_names(self) -> None:
         self._keys = {}
-        for key, kept in self._entries.items():
-            for name in kept.names:
+        for key in self._entries:
+            for name in self._peek(key).names:
                 self._keys.setdefault(name, set()).add(key)
 
 

@@ -38,7 +38,7 @@ _STAGES = tuple(
         ("client: connections, deadlines", "server/", ""),
         ("log the outcome", "pysaslauthd/log|/logging/|metrics", ""),
         ("identity", "pysaslauthd/model", ""),
-        ("cache", "pysaslauthd/cache", ""),
+        ("cache", "pysaslauthd/(cache|cachetools)|/cachetools/", ""),
         ("policy", "pysaslauthd/(auth|throttle)", ""),
         ("password check", "pysaslauthd/passwords|hmac|hashlib|base64", ""),
         ("mechanism", "pysaslauthd/mechanisms", ""),
