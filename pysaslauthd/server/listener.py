@@ -36,7 +36,7 @@ _SOCK_STREAM = int(socket.SOCK_STREAM)
 _SOL_SOCKET = int(socket.SOL_SOCKET)
 _SO_PEERCRED = int(socket.SO_PEERCRED)
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def peer_of(connection: socket.SocketType) -> Peer:
@@ -166,7 +166,7 @@ class Listener:
         try:
             _remove_if_same(self.path, self._made)
         except OSError as error:
-            log.warning("%s: cannot remove the socket: %s", self.path, error.strerror)
+            logger.warning("%s: cannot remove the socket: %s", self.path, error.strerror)
         if self._started:
             asyncio.get_running_loop().remove_reader(self._socket)
             if self._made is not None:
@@ -196,7 +196,7 @@ class Listener:
             if not self._waiting(0):
                 if self._failing:
                     self._failing = False
-                    log.info("%s: accepting again", self.path)
+                    logger.info("%s: accepting again", self.path)
                 return False
         return True
 
@@ -230,7 +230,7 @@ class Listener:
         self._pause = loop.call_later(ACCEPT_PAUSE, self._resume)
         if not self._failing:
             self._failing = True
-            log.error("%s: cannot accept: %s; trying again every %g s", self.path, error.strerror, ACCEPT_PAUSE)
+            logger.error("%s: cannot accept: %s; trying again every %g s", self.path, error.strerror, ACCEPT_PAUSE)
 
     def _resume(self) -> None:
         asyncio.get_running_loop().add_reader(self._socket, self._accept)
@@ -241,7 +241,7 @@ class Listener:
         self.refused += len(accepted)
         if not self._full:
             self._full = True
-            log.error("%s: %d connections are open; closing new ones", self.path, self._max_connections)
+            logger.error("%s: %d connections are open; closing new ones", self.path, self._max_connections)
 
 
 @contextmanager

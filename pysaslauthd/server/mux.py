@@ -33,7 +33,7 @@ _DONT_WAIT = socket.MSG_DONTWAIT
 _ACCEPTED = Verdict.ACCEPTED
 _REJECTED = Verdict.REJECTED
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Authenticator(Protocol):
@@ -162,7 +162,7 @@ class _Exchange:
     def take(self, data: bytes) -> None:
         """Go on with what was read."""
         if not data:
-            log.debug("%s: a request broke off after %d octets", self._name, len(self._received))
+            logger.debug("%s: a request broke off after %d octets", self._name, len(self._received))
             if self._received:
                 self._server.faults["incomplete"] += 1
             self.close()
@@ -173,7 +173,7 @@ class _Exchange:
         try:
             received = mux.parse(data, self._peer)
         except ProtocolError as error:
-            log.warning("%s: a request is refused: %s", self._name, error)
+            logger.warning("%s: a request is refused: %s", self._name, error)
             self._server.faults["malformed"] += 1
             self._early = True
             self._reply(mux.NO)
@@ -191,7 +191,7 @@ class _Exchange:
 
     def expire(self) -> None:
         """The request has not arrived in time."""
-        log.info("%s: no whole request within %g s", self._name, self._server._arriving.seconds)
+        logger.info("%s: no whole request within %g s", self._name, self._server._arriving.seconds)
         self._server.faults["late"] += 1
         self.close()
 
