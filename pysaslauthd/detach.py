@@ -74,13 +74,18 @@ def in_background(work: Callable[[Callable[[], None]], int]) -> int:
             os.close(writer)
             os.waitpid(first, 0)
             return _wait_for_start(reader)
-        os.close(reader)
-        os.setsid()
+        # What follows in this function runs in a fork of it, which coverage does not follow to the function's end.
+        os.close(reader)  # pragma: no cover - in a fork
+        os.setsid()  # pragma: no cover - in a fork
         # Only a session's leader can get a terminal: its child cannot.
-        if os.fork():
+        if os.fork():  # pragma: no cover - in a fork
             os._exit(0)
     except OSError as error:
         raise StartError(f"cannot detach: {error.strerror}") from error
+    raise SystemExit(_daemon(work, writer))  # pragma: no cover - in a fork
+
+
+def _daemon(work: Callable[[Callable[[], None]], int], writer: int) -> int:
     os.chdir("/")
     start = _Start(writer)
     status = 1
@@ -88,7 +93,7 @@ def in_background(work: Callable[[Callable[[], None]], int]) -> int:
         status = work(start.ready)
     finally:
         start.ended(status)
-    raise SystemExit(status)
+    return status
 
 
 class _Start:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -94,6 +95,26 @@ def test_the_first_process_stays_until_the_daemon_serves() -> None:
         assert {(folder / "fd" / name).readlink() for name in "012"} == {Path("/dev/null")}
         it.end()
         assert it.has_ended()
+
+
+def test_it_may_be_started_without_standard_input() -> None:
+    with started("os.close(0); ready()") as it:
+        assert it.process.wait(10) == 0
+        null = [int(fd.name) for fd in Path(f"/proc/{it.pid}/fd").iterdir() if fd.readlink() == Path("/dev/null")]
+        assert sorted(null) == [0, 1, 2]
+        it.end()
+        assert it.has_ended()
+
+
+@pytest.mark.usefixtures("root")
+def test_where_no_process_can_be_made_the_start_fails() -> None:
+    # Root may always make one. What the script needs is imported before it is somebody else.
+    begin = "import resource; resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)); os.setresuid(65534, 65534, 65534)"
+    script = DETACH.replace("SECONDS", "60").replace("\ndef work", f"\n{begin}\ndef work").replace("DO", "pass")
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=ENVIRON, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "cannot detach: Resource temporarily unavailable\n")
 
 
 def test_a_failed_start_is_shown_and_its_status_returned() -> None:
@@ -206,6 +227,24 @@ def test_a_pid_file_that_is_another_daemons_by_now_is_left_alone(tmp_path: Path)
         path.unlink()
         path.write_text("1\n")
     assert path.read_text() == "1\n"
+
+
+def test_a_pid_file_that_its_last_holder_removes_between_its_opening_and_its_lock_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pid"
+    lock, left = fcntl.lockf, [path]
+
+    def as_the_other_ends(fd: int, how: int) -> None:
+        if os.fstat(fd).st_ino == (left[0].stat().st_ino if left and left[0].exists() else None):
+            left.pop().unlink()
+        lock(fd, how)
+
+    monkeypatch.setattr(fcntl, "lockf", as_the_other_ends)
+    with pid_file(path):
+        assert left == []
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_link_in_place_of_the_pid_file_is_not_followed(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def run(script: str) -> list[str]:
     """What a process prints that does this."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN + script],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": ENVIRONMENT["PYTHONPATH"], "PYTHONWARNINGS": "error"},
+        env={**os.environ, "PYTHONPATH": ENVIRONMENT["PYTHONPATH"], "PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
         timeout=30,
@@ -106,6 +106,18 @@ privileges.become(privileges.Account("nobody", 65534, 65534, (65534,)))
 def test_what_was_not_really_given_up_is_noticed(undone: str) -> None:
     assert run(f"""
 os.{undone} = lambda *_: None
+try:
+    privileges.become(privileges.account("nobody"))
+except StartError as error:
+    print(error)
+""") == ["became user nobody, but not wholly: privileges are left"]
+
+
+@pytest.mark.usefixtures("root")
+def test_root_that_could_be_had_again_is_noticed() -> None:
+    # PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP (prctl(2)): the capabilities outlast the change of user.
+    assert run("""
+assert ctypes.CDLL(None).prctl(28, 4, 0, 0, 0) == 0
 try:
     privileges.become(privileges.account("nobody"))
 except StartError as error:

@@ -111,7 +111,7 @@ def adopt(*inherited: socket.socket, pid: str = "self", **environ: str) -> list[
 
     process = subprocess.run(
         [sys.executable, "-c", ADOPT],
-        env={"PYTHONPATH": str(Path(__file__).parents[1]), "LISTEN_PID": pid, **environ},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "LISTEN_PID": pid, **environ},
         preexec_fn=place,
         close_fds=False,
         stdout=subprocess.PIPE,
