@@ -135,7 +135,7 @@ def test_results_are_written_between_the_marks_and_drawn(tmp_path: Path) -> None
 def test_samples_become_stages() -> None:
     package = ROOT / "pysaslauthd"
     listener = (package / "server" / "listener.py").read_text().splitlines()
-    accept = next(number for number, line in enumerate(listener, 1) if "= accept()" in line)
+    accept = next(number for number, line in enumerate(listener, 1) if "accept()[0]" in line)
     outer = f"main (/x.py:1);_accept ({package}/server/listener.py:{accept})"
     stacks = f"{outer} 30\n{outer};parse ({package}/wire/mux.py:1) 10\nmain (/x.py:1) 10"
     profile = stages.put_together(stacks, 100.0)
