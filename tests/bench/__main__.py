@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import resource
 from collections.abc import Sequence
 
@@ -116,7 +117,10 @@ def _profile(tools: Tools, server: Slapd, rows: Sequence[work.Row], plan: Plan, 
 
 def _machine() -> str:
     load = os.getloadavg()[0]
-    return f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} at the start of the last run."
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    whose = "its own" if sys.base_prefix == "/usr" else "not its own"
+    python = f"Python {platform.python_version()} ({whose})"
+    return f"{system}, {python}, {os.cpu_count()} cores, load {load:.1f} at the start of the last run."
 
 
 if __name__ == "__main__":
