@@ -35,7 +35,7 @@ def run(script: str) -> list[str]:
     """What a process prints that does this."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN + script],
-        env={**os.environ, "PYTHONPATH": ENVIRONMENT["PYTHONPATH"], "PYTHONWARNINGS": "error"},
+        env={"PATH": os.environ["PATH"], **ENVIRONMENT},
         capture_output=True,
         text=True,
         timeout=30,
@@ -189,7 +189,7 @@ privileges.become(privileges.account("nobody"))
 before = int(status("VmLck")[0])
 more = b"x" * 20_000_000
 print(before > 1000, int(status("VmLck")[0]) - before > 19_000)
-threads = [threading.Thread(target=print, args=("thread",)) for _ in range(3)]
+threads = [threading.Thread(target=sys.stdout.write, args=("thread\\n",)) for _ in range(3)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 """)

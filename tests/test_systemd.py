@@ -12,6 +12,7 @@ import pytest
 
 from pysaslauthd.errors import StartError
 from pysaslauthd.systemd import Notifier, credentials_directory, listening_sockets, watchdog_interval
+from rig.daemon import ENVIRONMENT
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def adopt(*inherited: socket.socket, pid: str = "self", **environ: str) -> list[
 
     process = subprocess.run(
         [sys.executable, "-c", ADOPT],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "LISTEN_PID": pid, **environ},
+        env={**ENVIRONMENT, "LISTEN_PID": pid, **environ},
         preexec_fn=place,
         close_fds=False,
         stdout=subprocess.PIPE,

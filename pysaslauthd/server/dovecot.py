@@ -158,7 +158,7 @@ class _Connection(asyncio.Protocol):
                         self._faults["malformed"] += 1
                         logger.info("%s: a request is refused: %s", self._name, event.refused)
                     self._write(event.data)
-                case Close():
+                case Close():  # pragma: no branch - there are three
                     self._faults["malformed"] += 1
                     logger.warning("%s: closing the connection: %s", self._name, event.reason)
         self._close_if_due()

@@ -209,7 +209,7 @@ def final(request_id: int, name: bytes, reason: Reason) -> bytes:
             return b"OK\t%d\tuser=%b\n" % (request_id, name)
         case Verdict.REJECTED:
             return b"FAIL\t%d\tuser=%b\t%b%b\n" % (request_id, name, _REJECTED, _CODES.get(reason, b""))
-        case Verdict.UNAVAILABLE:
+        case Verdict.UNAVAILABLE:  # pragma: no branch - there are three
             return b"FAIL\t%d\tuser=%b\t%b\ttemp\tcode=temp_fail\n" % (request_id, name, _UNAVAILABLE)
 
 

@@ -629,6 +629,33 @@ def test_another_refusal_to_compare_is_told_as_it_is(site: Site, server: FakeLda
     assert "result 80 (on fire)" in found["error group"]["detail"]
 
 
+@pytest.mark.parametrize(("faults_", "what"), [(1, "search base"), (2, "users")])
+def test_a_search_that_is_refused_is_told_as_it_is(site: Site, server: FakeLdap, faults_: int, what: str) -> None:
+    site.ask(server)
+    server.fault("search", *[faults.honest] * (faults_ - 1), faults.result(80, "on fire"))
+    status, found = site.check()
+    assert (status, next(iter(found))) == (2, f"error {what}")
+    assert "result 80 (on fire)" in found[f"error {what}"]["detail"]
+
+
+def test_without_users_their_groups_are_not_looked_for(site: Site, server: FakeLdap) -> None:
+    site.ask(server)
+    site.keys |= {"ldap_filter": "(objectclass=nobody)", "ldap_group_match_method": "memberof"}
+    site.keys["ldap_group_dn"] = GROUP_DN
+    status, found = site.check()
+    assert status == 2
+    assert "error users" in found
+    assert [name for name in found if name.endswith(" group")] == []
+
+
+def test_a_group_filter_whose_base_hangs_on_the_login_is_skipped(site: Site, server: FakeLdap) -> None:
+    site.ask(server)
+    site.keys |= {"ldap_group_match_method": "filter", "ldap_group_search_base": "ou=%s,dc=hoge,dc=cxm"}
+    site.keys["ldap_group_filter"] = "(uniqueMember=%D)"
+    _, out = site.text()
+    assert "ldap_group_search_base hangs on the login" in out
+
+
 def test_a_group_filter_that_finds_none_is_an_error(site: Site, server: FakeLdap) -> None:
     site.ask(server)
     site.keys |= {"ldap_group_match_method": "filter", "ldap_group_search_base": people.SUFFIX}

@@ -68,13 +68,7 @@ class Site:
         )
 
     def environ(self, **more: str) -> dict[str, str]:
-        return {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": ENVIRONMENT["PYTHONPATH"],
-            "PYTHONWARNINGS": "error",
-            "SYSLOG": self.syslog.getsockname(),
-            **more,
-        }
+        return {"PATH": os.environ["PATH"], **ENVIRONMENT, "SYSLOG": self.syslog.getsockname(), **more}
 
     def logged(self) -> str:
         """The next line in syslog, without time and process."""
@@ -228,6 +222,7 @@ def test_the_default_configuration_is_the_credential_where_there_is_one(
         ("--dovecot-socket /x:owner=no-such-one", "'--dovecot-socket': owner=no-such-one: there is no such user"),
         ("--dovecot-socket /x --mux-socket /x", "/x: one path cannot be two sockets"),
         ("-m /run/x --dovecot-socket /run/x/mux", "/run/x/mux: one path cannot be two sockets"),
+        ("--metrics 9797", "'--metrics': '9797': an address and a port are needed"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_line_and_status_2(
@@ -240,6 +235,24 @@ def test_a_wrong_command_line_is_one_clear_line_and_status_2(
     assert complaint in said.err
     assert not said.out
     assert not parsed
+
+
+def test_a_folder_of_credentials_that_cannot_be_one_is_a_failed_start(
+    parsed: Parsed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "credentials")
+    assert daemon.main([]) == 1
+    assert capsys.readouterr().err == "pysaslauthd: CREDENTIALS_DIRECTORY=credentials: not an absolute path\n"
+    assert not parsed
+
+
+def test_ctrl_c_ends_a_start_with_the_status_of_an_interrupted_command(site: Site) -> None:
+    site.config.unlink()
+    os.mkfifo(site.config)
+    # The file opens once it is read.
+    with subprocess.Popen(site.command("-f"), env=site.environ()) as process, site.config.open("w"):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
 
 
 def test_the_version_is_told_as_saslauthd_tells_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -125,6 +126,17 @@ def test_without_a_terminal_a_missing_password_is_a_usage_error(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"penguin-pass\n")))
     assert probe.main(["-u", "penguin"]) == 1
     assert "-p -" in capfd.readouterr().err
+
+
+def test_ctrl_c_ends_it_with_the_status_of_an_interrupted_command(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "mux"))
+        silent.listen()
+        command = [*COMMAND, "-u", "penguin", "-p", "x", "-f", str(tmp_path / "mux")]
+        with subprocess.Popen(command) as process, silent.accept()[0] as client:
+            assert client.recv(1000)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
 
 
 def test_on_a_terminal_a_missing_password_is_asked_for_without_echo(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ class Watched(LdifFile):
     def __init__(self, path: Path, runner: asyncio.Runner, threads: ThreadPoolExecutor, **more: float) -> None:
         super().__init__(str(path), threads, **more)
         self.runner = runner
+        self.threads = threads
 
     def look_once(self) -> bool:
         """Look once; whether that made it read."""
@@ -175,6 +177,28 @@ def test_a_file_that_comes_back_unchanged_is_said_to_be_back(
     away.rename(path.parent)
     file.settle()
     assert caplog.messages[1:] == [f"{path}: read again, it holds 1 entries"]
+
+
+def test_a_file_that_vanishes_before_it_is_read_leaves_the_content(
+    path: Path, watch: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = watch()
+    path.write_text(TWO)
+    assert not file.look_once()
+
+    async def vanish() -> None:
+        go_on = threading.Event()
+        file.threads.submit(go_on.wait)
+        job = file.look()
+        assert job is not None
+        assert file.look() is job
+        path.unlink()  # noqa: ASYNC240 - at this moment
+        go_on.set()
+        await asyncio.wait([job])
+
+    file.runner.run(vanish())
+    assert caplog.messages == [f"{path}: No such file or directory; what was read before stays in force"]
+    assert len(file.content.entries) == 1
 
 
 def test_a_fifo_in_the_files_place_is_not_waited_for(path: Path, watch: Open, caplog: pytest.LogCaptureFixture) -> None:

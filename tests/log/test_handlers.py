@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -7,7 +8,10 @@ import re
 import socket
 from pathlib import Path
 
+import pytest
+
 from pysaslauthd import log
+from pysaslauthd.log import flood, handlers
 from pysaslauthd.model import Outcome, Reason, identify
 
 from .lines import PENGUIN
@@ -110,6 +114,57 @@ def test_a_reader_of_standard_error_that_stopped_holds_nothing_up(tidy: None) ->
     logging.getLogger("pysaslauthd").warning("nobody there any more")
     os.close(writer)
     logging.getLogger("pysaslauthd").warning("not even open")
+
+
+def test_what_cannot_be_written_is_lost_and_told(tidy: None) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    handler = log.StderrHandler(full)
+    log.setup([handler], verbose=False)
+    logging.getLogger("pysaslauthd").warning("no space for this")
+    assert handler.lost == 1
+    reader, writer = os.pipe()
+    os.dup2(writer, full)
+    logging.getLogger("pysaslauthd").warning("and on")
+    first, second = os.read(reader, 8192).decode().splitlines()
+    assert first.endswith("1 log lines were lost: nobody took them")
+    assert second.endswith(": and on")
+    for fd in (reader, writer, full):
+        os.close(fd)
+
+
+def test_a_record_that_cannot_be_formatted_breaks_nobody(tidy: None, capsys: pytest.CaptureFixture[str]) -> None:
+    reader, writer = os.pipe()
+    log.setup([log.StderrHandler(writer)], verbose=False)
+    logging.getLogger("pysaslauthd").warning("%d", "three")
+    assert "--- Logging error ---" in capsys.readouterr().err
+    logging.getLogger("pysaslauthd").warning("and on")
+    assert os.read(reader, 8192).endswith(b": and on\n")
+    for fd in (reader, writer):
+        os.close(fd)
+
+
+def test_a_flood_is_told_of_when_it_ends_though_nothing_more_is_logged(
+    tidy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flood, "WINDOW", 0.1)
+    monkeypatch.setattr(handlers, "WINDOW", 0.02)  # it looks too early, and again
+    reader, writer = os.pipe()
+
+    async def count() -> None:
+        log.setup([log.StderrHandler(writer)], verbose=False)
+        for _ in range(flood.MAX_MESSAGES + 3):
+            logging.getLogger("pysaslauthd").warning("the same")
+        said = os.read(reader, 65536).decode()
+        assert said.count("the same\n") == flood.MAX_MESSAGES
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_reader(reader, told.set)
+        async with asyncio.timeout(10):
+            await told.wait()
+
+    asyncio.run(count())
+    assert "the same (repeated 3 times in" in os.read(reader, 65536).decode()
+    for fd in (reader, writer):
+        os.close(fd)
 
 
 def test_json_on_standard_error_has_nothing_before_it(tidy: None) -> None:

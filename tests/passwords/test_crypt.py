@@ -98,8 +98,9 @@ def test_a_method_that_crypt_does_not_have_is_unsupported(hashed: bytes) -> None
     assert reason(b"{CRYPT}" + hashed) is Reason.HASH_UNSUPPORTED
 
 
-def test_without_libcrypt_its_hashes_are_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crypt, "_LIBRARIES", ("libcrypt.so.no-such",))
+@pytest.mark.parametrize("library", ["libcrypt.so.no-such", "libm.so.6"])
+def test_without_libcrypt_its_hashes_are_unsupported(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    monkeypatch.setattr(crypt, "_LIBRARIES", (library,))
     monkeypatch.setattr(crypt, "_hash", crypt._find())
     for hashed in HASHES:
         assert reason(b"{CRYPT}" + hashed) is Reason.HASH_UNSUPPORTED

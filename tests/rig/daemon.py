@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +21,11 @@ ENVIRONMENT = {
     "PYTHONPATH": str(Path(pysaslauthd.__file__).parents[1]),
     # pyasn1 >= 0.6.1 warns of its own old names when ldap3 imports them; otherwise a warning is an error
     "PYTHONWARNINGS": "error,ignore:tagMap is deprecated,ignore:typeMap is deprecated",
+    **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
 }
-"""For a process that runs the very package that is tested, be it the clone's or an installed one."""
+"""For a process that runs the very package that is tested, be it the clone's or an installed one, and that is measured
+where the tests are.
+"""
 
 
 class Daemon(MuxServer):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from pysaslauthd.config.endpoint import Endpoint, TcpPlace
 from pysaslauthd.config.sockets import SocketPlace
+from pysaslauthd.directory.interface import ServerState
 from pysaslauthd.errors import StartError
 from pysaslauthd.metrics import Metrics
 from pysaslauthd.server import metrics as endpoint
@@ -59,6 +61,16 @@ async def close(*streams: Stream) -> None:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+async def closed(client: socket.socket) -> None:
+    """Wait for the end of what the other side sends, without taking it."""
+    with select.epoll() as poll:
+        poll.register(client, select.EPOLLRDHUP)
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(poll.fileno(), ended.set)
+        await ended.wait()
+        asyncio.get_running_loop().remove_reader(poll.fileno())
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tcp6", "unix"])
@@ -168,6 +180,32 @@ def test_a_silent_client_is_cut_off(kind: str, tmp_path: Path, monkeypatch: pyte
             with contextlib.suppress(ConnectionError):
                 assert await stream[0].read() == b""
             await close(stream)
+
+    run(go())
+
+
+def test_a_client_that_does_not_take_the_answer_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "SECONDS", 0.1)
+    many = READINGS._replace(servers=[ServerState(f"ldap://ds{n}/", up=True, seconds=5.0) for n in range(3000)])
+
+    async def go() -> None:
+        at = place("unix", tmp_path)
+        server = MetricsServer(Exposition(Metrics(), lambda: many), endpoint.bind(at))
+        await server.start()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setblocking(False)
+            client.connect(str(tmp_path / "metrics"))
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(10):
+                await closed(client)
+            received = b""
+            with contextlib.suppress(ConnectionResetError):
+                while piece := client.recv(65536):
+                    received += piece
+        head, _, body = received.partition(b"\r\n\r\n")
+        length = next(int(line[16:]) for line in head.lower().splitlines() if line.startswith(b"content-length: "))
+        assert 0 < len(body) < length
+        await server.stop()
 
     run(go())
 
