@@ -19,6 +19,7 @@ from pysaslauthd.inspection import settings
 from pysaslauthd.wire.ldap import change
 from rig import Authority, faults, people
 from rig.dated_authority import DatedAuthority
+from rig.deaf import deaf
 from rig.fake_ldap import FakeLdap
 from rig.ldap_table import PEOPLE
 from rig.programs import folder, free_port
@@ -533,6 +534,15 @@ def test_a_server_that_hangs_is_given_up_in_time(site: Site, server: FakeLdap, o
     (error,) = found.values()
     assert error["what"] == {"bind": "service bind", "search": "search base"}[operation]
     assert "within 0.2 s" in error["detail"]
+
+
+def test_a_machine_that_does_not_answer_is_an_error(site: Site) -> None:
+    with deaf() as port:
+        site.ask(f"ldap://127.0.0.1:{port}")
+        site.keys["ldap_connect_timeout"] = "0.1"
+        status, found = site.check()
+    assert (status, list(found)) == (2, ["error connect"])
+    assert "no answer within 0.1 s" in found["error connect"]["detail"]
 
 
 def test_a_search_base_that_is_not_there_is_an_error(site: Site, server: FakeLdap) -> None:

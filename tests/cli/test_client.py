@@ -16,6 +16,7 @@ import pytest
 from pysaslauthd import __version__
 from pysaslauthd.cli import client, control
 from rig import Daemon, people
+from rig.deaf import deaf
 from rig.programs import folder
 
 CONF = people.file_article(ldap_default_realm="hoge.cxm")
@@ -70,6 +71,14 @@ def test_the_log_level_changes_at_once(daemon: Daemon, capsys: pytest.CaptureFix
     assert daemon.logged("auth success (cached)")
     assert Said(daemon, capsys, "log-level", "info").out == "log level info, before debug\n"
     assert Said(daemon, capsys, "log-level", "verbose").status == 2
+
+
+def test_a_directory_that_has_not_answered_yet_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with deaf() as port:
+        keys = {"ldap_servers": f"ldap://127.0.0.1:{port}", "ldap_connect_timeout": "30", "ldap_filter": "(uid=%u)"}
+        with Daemon.running(keys) as daemon:
+            assert control.main(["ping", "--directory", "-m", str(daemon.folder)]) == 1
+            assert f"ldap://127.0.0.1:{port}: not tried yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["ping"], ["ping", "--directory"]])

@@ -4,13 +4,18 @@ with the whole daemon as a process.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
 
 from rig import Daemon, people
-from rig.programs import StartFailed
+from rig.daemon import ENVIRONMENT
+from rig.programs import StartFailed, folder
+from rig.saslauthd import conf_text
 
 SERVER = {"ldap_servers": "ldap://127.0.0.1:1", "ldap_search_base": people.PEOPLE}
 FILE = {**SERVER, "ldap_servers": "ldif://{folder}/people.ldif"}
@@ -40,6 +45,30 @@ def test_fastbind_has_a_dn_and_no_filter() -> None:
     conf = {**SERVER, "ldap_auth_method": "fastbind", "ldap_filter": f"uid=%u,{people.PEOPLE}"}
     with Daemon.running(conf) as daemon:
         assert daemon.ask(people.PENGUIN, people.PENGUIN_PASSWORD) is None
+
+
+@pytest.mark.parametrize("control", ["a socket", "in the way"])
+@pytest.mark.usefixtures("root")
+def test_a_start_that_fails_at_the_last_leaves_no_socket(control: str) -> None:
+    with folder("start") as at:
+        (at / "run").mkdir()
+        if control == "in the way":
+            (at / "run" / "control").mkdir()
+        (at / "conf").write_text(conf_text({**SERVER, "ldap_filter": "(uid=%u)", "user": "nobody"}))
+        flags = ["-f", "-O", f"{at}/conf", "-m", f"{at}/run", "--metrics", f"unix:{at}/run/metrics"]
+        # Root that may not change its user.
+        done = subprocess.run(
+            ["setpriv", "--bounding-set", "-setuid", sys.executable, "-m", "pysaslauthd", *flags],
+            env={**os.environ, **ENVIRONMENT},
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "cannot become user nobody: Operation not permitted; start as root" in done.stderr
+        assert ("pysaslauthctl cannot speak to this daemon" in done.stderr) == (control == "in the way")
+        assert [path.name for path in (at / "run").iterdir() if path.is_socket()] == []
 
 
 FEATURES = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import grp
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,33 @@ def test_a_domain_is_looked_up_and_each_of_its_servers_walked(tmp_path: Path, mo
         assert (looked_up.subject, looked_up.result) == (DOMAIN, Result.OK)
         assert looked_up.detail == f"_ldap._tcp.hoge.cxm: {one.uri}, {other.uri}"
         assert [step.subject for step in found if step.what == "connect"] == [one.uri, other.uri]
+
+
+def test_a_name_service_that_is_late_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    late, ended = threading.Event(), threading.Event()
+
+    def getaddrinfo(*_: object, **__: object) -> list[object]:
+        late.wait()
+        threading.Timer(0, ended.set).start()
+        return []
+
+    async def test() -> list[Step]:
+        found = []
+        async for step in check(config, tmp_path):
+            found.append(step)
+            if step.what == "address":
+                monkeypatch.undo()
+                late.set()
+                await asyncio.to_thread(ended.wait)
+        return found
+
+    config = configuration(tmp_path, "ldap://slow.hoge.cxm ldap://127.0.0.1:1")
+    with config.open("a") as file:
+        file.write("ldap_timeout: 0.2\nldap_connect_timeout: 0.1\n")
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    (slow,) = [step for step in run(test()) if step.what == "address" and "slow" in step.subject]
+    assert slow.result is Result.ERROR
+    assert "no answer within" in slow.detail
 
 
 def test_a_domain_that_dns_does_not_know_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pysaslauthd import __version__
 from pysaslauthd.cli import control
-from rig import Authority, Daemon, Ds389, article, people
+from rig import Authority, Daemon, Ds389, Slapd, article, people
 from rig.golden import compare
 from rig.needs import need
 from rig.programs import wait_until
@@ -42,6 +42,15 @@ def shown(text: str, daemon: Daemon, server: Ds389) -> str:
     for pattern, word in SHOWN:
         text = re.sub(pattern, word, text)
     return text
+
+
+def test_it_shows_the_watch(slapd: Slapd, capsys: pytest.CaptureFixture[str]) -> None:
+    with Daemon.running(article(slapd, "custom", ldap_watch="yes"), "-c") as daemon:
+        wait_until(lambda: "every change of the directory is told" in daemon.log, "the watch")
+        (watch,) = json.loads(status(daemon, capsys, "--json"))["watch"]
+        assert (watch["realm"], watch["covered"]) == ("", True)
+        (server,) = watch["servers"]
+        assert (server["server"], server["watching"], server["error"]) == (slapd.uri, True, "")
 
 
 def test_it_shows_logins_cache_directory_and_who_is_delayed(
