@@ -249,10 +249,14 @@ def test_a_folder_of_credentials_that_cannot_be_one_is_a_failed_start(
 def test_ctrl_c_ends_a_start_with_the_status_of_an_interrupted_command(site: Site) -> None:
     site.config.unlink()
     os.mkfifo(site.config)
-    # The file opens once it is read.
-    with subprocess.Popen(site.command("-f"), env=site.environ()) as process, site.config.open("w"):
+    # A run in the background has the signal ignored, and what it starts inherits that. The file opens once it is read.
+    command = ["env", "--default-signal=INT", *site.command("-f")]
+    with subprocess.Popen(command, env=site.environ()) as process, site.config.open("w"):
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        try:
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
 
 
 def test_the_version_is_told_as_saslauthd_tells_it(capsys: pytest.CaptureFixture[str]) -> None:

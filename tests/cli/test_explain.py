@@ -225,6 +225,9 @@ def test_without_a_password_fastbind_asks_nobody(site: Site, server: FakeLdap) -
     site.keys["ldap_filter"] = f"uid=%U,{people.PEOPLE}"
     told = site.told(people.PENGUIN, password=None)
     assert (told["verdict"], told["entry"], told["steps"]) == ("accepted", people.PENGUIN_DN, [])
+    site.keys |= {"ldap_use_sasl": "yes", "ldap_mech": "PLAIN"}
+    told = site.told(people.PENGUIN, password=None)
+    assert (told["verdict"], told["steps"]) == ("accepted", [])
 
 
 # Servers

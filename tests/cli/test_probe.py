@@ -132,11 +132,15 @@ def test_ctrl_c_ends_it_with_the_status_of_an_interrupted_command(tmp_path: Path
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "mux"))
         silent.listen()
-        command = [*COMMAND, "-u", "penguin", "-p", "x", "-f", str(tmp_path / "mux")]
+        # A run in the background has the signal ignored, and what it starts inherits that.
+        command = ["env", "--default-signal=INT", *COMMAND, "-u", "penguin", "-p", "x", "-f", str(tmp_path / "mux")]
         with subprocess.Popen(command) as process, silent.accept()[0] as client:
             assert client.recv(1000)
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 130
+            try:
+                assert process.wait(30) == 130
+            finally:
+                process.kill()
 
 
 def test_on_a_terminal_a_missing_password_is_asked_for_without_echo(tmp_path: Path) -> None:

@@ -239,3 +239,42 @@ def test_the_copy_that_systemd_made_at_the_start_is_named_as_such(capsys: pytest
                 f"warning: {copy} is the copy that systemd made at the start (LoadCredential=): a change of the file"
                 f" that it was made of takes effect with a restart\nreloaded {copy}\n"
             )
+
+
+def test_signals_during_a_reload_are_one_more_reload() -> None:
+    with folder("reload") as at:
+        fifo = at / "saslauthd.conf"
+        os.mkfifo(fifo, 0o600)
+        with started(at, "-O", str(fifo)) as process:
+            with being_read(fifo) as config:
+                config.write(text(at))
+            assert process.stderr is not None
+            assert any(": serving " in line for line in process.stderr)
+            process.send_signal(signal.SIGHUP)
+            with being_read(fifo) as config:
+                for _ in range(3):
+                    process.send_signal(signal.SIGHUP)
+                    assert control.main(["ping", "-m", str(at)]) == 0  # it has been taken by now
+                config.write(text(at))
+            assert any(": reloaded " in line for line in process.stderr)
+            with being_read(fifo) as config:
+                config.write(text(at))
+            assert any(": reloaded " in line for line in process.stderr)
+            process.terminate()
+            rest = process.stderr.read()
+            assert process.wait(10) == 0
+            assert "reloaded" not in rest
+
+
+def test_systemds_watchdog_is_fed() -> None:
+    with folder("watchdog") as at, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(at / "notify"))
+        manager.settimeout(10)
+        conf = at / "saslauthd.conf"
+        conf.touch(0o600)
+        conf.write_text(text(at))
+        with started(at, "-O", str(conf), NOTIFY_SOCKET=str(at / "notify"), WATCHDOG_USEC="100000") as process:
+            said = [manager.recv(4096) for _ in range(4)]
+            assert sorted(said) == [b"READY=1", *[b"WATCHDOG=1"] * 3]
+            process.terminate()
+            assert process.wait(10) == 0

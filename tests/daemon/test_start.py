@@ -14,7 +14,7 @@ import pytest
 
 from rig import Daemon, people
 from rig.daemon import ENVIRONMENT
-from rig.programs import StartFailed, folder
+from rig.programs import Program, StartFailed, folder
 from rig.saslauthd import conf_text
 
 SERVER = {"ldap_servers": "ldap://127.0.0.1:1", "ldap_search_base": people.PEOPLE}
@@ -69,6 +69,41 @@ def test_a_start_that_fails_at_the_last_leaves_no_socket(control: str) -> None:
         assert "cannot become user nobody: Operation not permitted; start as root" in done.stderr
         assert ("pysaslauthctl cannot speak to this daemon" in done.stderr) == (control == "in the way")
         assert [path.name for path in (at / "run").iterdir() if path.is_socket()] == []
+
+
+@pytest.mark.usefixtures("root")
+def test_without_root_it_serves_as_whoever_started_it() -> None:
+    with folder("start") as at:
+        at.chmod(0o777)
+        (at / "people.ldif").write_text(people.tree(1))
+        (at / "conf").write_text(conf_text({"ldap_servers": f"ldif://{at}/people.ldif", "ldap_filter": "(uid=%u)"}))
+        # Python may lie where only root may read.
+        reading = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+        program = Program(
+            [
+                *(
+                    "setpriv",
+                    "--reuid",
+                    "nobody",
+                    "--clear-groups",
+                    *reading,
+                    sys.executable,
+                    "-m",
+                    "pysaslauthd",
+                    "-f",
+                ),
+                *("-O", at / "conf", "-m", at / "run"),
+            ],
+            log=at / "log",
+            ready=lambda: ": serving " in program.log,
+            env=ENVIRONMENT,
+        )
+        program.start()
+        try:
+            assert (at / "run" / "mux").owner() == "nobody"
+            assert "running as" not in program.log
+        finally:
+            assert program.stop() == 0
 
 
 FEATURES = {
