@@ -193,6 +193,12 @@ def test_any_filter_is_taken_or_refused(pieces: list[str]) -> None:
             assert encoded.count(b"\xffmarked") == len(values)
 
 
+def test_a_value_that_would_stand_in_a_request_twice_is_refused() -> None:
+    twice = RequestTemplate(lambda values: compare_operation("cn=x", values[0], values[0], auto_encode=False))
+    with pytest.raises(UnencodableError, match="more often than in the template"):
+        twice.encode(request.FIRST_ID, [b"P"])
+
+
 def test_a_backslash_before_a_value_is_refused_because_it_would_swallow_the_value() -> None:
     with pytest.raises(UnencodableError, match="as it is"):
         search_template(["dc=hoge"], ["(cn=\\", ")"])

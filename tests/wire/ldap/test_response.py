@@ -98,6 +98,46 @@ def test_an_entry_is_read() -> None:
     assert response.entry(response.decode(LONG_ENTRY))[1] == {"jpegphoto": [bytes(70_000)]}
 
 
+def element(tag: int, *contents: bytes) -> bytes:
+    octets = b"".join(contents)
+    return bytes([tag, len(octets)]) + octets
+
+
+NAME, VALUE = element(4, b"cn"), element(4, b"P")
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([element(2, b"x"), element(0x30)], "a search entry that does not decode"),
+        ([element(4, b"x"), element(0x31)], "a search entry that does not decode"),
+        ([element(4, b"x")], "a search entry that does not decode"),
+        ([element(4, b"x"), element(0x30), element(0x30)], "a search entry that does not decode"),
+        ([element(4, b"x"), element(0x30, element(0x30, NAME))], "a search entry that does not decode"),
+        ([element(4, b"x"), element(0x30, element(0x30, element(4, b"\xff"), element(0x31)))], "does not decode"),
+        ([element(4, b"x"), element(0x30, element(0x31, NAME, element(0x31, VALUE)))], "an attribute that does not"),
+        (
+            [element(4, b"x"), element(0x30, element(0x30, element(2, b"c"), element(0x31)))],
+            "an attribute that does not",
+        ),
+        ([element(4, b"x"), element(0x30, element(0x30, NAME, element(0x30, VALUE)))], "an attribute that does not"),
+        ([element(4, b"x"), element(0x30, element(0x30, NAME, element(0x31, element(2, b"1"))))], "no octet string"),
+    ],
+)
+def test_an_entry_of_another_shape_is_refused(parts: list[bytes], text: str) -> None:
+    decoded = response.decode(element(0x30, element(2, b"\1"), element(0x64, *parts)))
+    with pytest.raises(ProtocolError, match=text):
+        response.entry(decoded)
+
+
+def test_a_control_without_an_oid_is_refused() -> None:
+    message = element(
+        0x30, element(2, b"\1"), element(0x64, element(4, b"x"), element(0x30)), element(0xA0, element(0x30))
+    )
+    with pytest.raises(ProtocolError, match="a control without an OID"):
+        response.controls(response.decode(message))
+
+
 @pytest.mark.parametrize(("operation", "kind"), [("bind", 1), ("search", 5), ("compare", 15), ("extended", 24)])
 @pytest.mark.parametrize("referrals", [[], REFERRALS])
 def test_a_result_is_read_with_its_referrals(operation: str, kind: int, referrals: list[str]) -> None:
