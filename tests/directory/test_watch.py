@@ -360,3 +360,14 @@ def test_servers_come_and_go() -> None:
             assert rig.cache.told == ["watched", "lost", "watched"], "stopping tells nothing"
 
     asyncio.run(main())
+
+
+def test_a_search_that_a_server_refuses_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with watching(server):
+            await asyncio.to_thread(wait_until, lambda: "result 80 (on fire)" in caplog.text, "the refusal in the log")
+
+    with persistent() as server:
+        server.fault("search", faults.result(80, "on fire"))
+        asyncio.run(main())
+    assert "changes of the directory are not told" in caplog.text
