@@ -294,6 +294,6 @@ def _say_delayed(whose: str, name: bytes) -> None:
 
 
 def _internal_error(error: BaseException | None) -> Outcome:
-    if error is not None:
+    if error is not None:  # pragma: no branch - a flow without a value has an error
         logger.error(fault(error))
     return Outcome(Reason.INTERNAL_ERROR, type(error).__name__)

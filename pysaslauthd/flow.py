@@ -79,7 +79,7 @@ class _Run(Generic[T]):
         try:
             while True:
                 reply = self._flow.send(None)
-                if not reply._done:
+                if not reply._done:  # pragma: no branch - an answered one is not waited for
                     reply._waiting = self
                     return
         except StopIteration as stop:

@@ -82,7 +82,7 @@ class Reloader:
                 await self._reload()
             except PysaslauthdError as error:
                 logger.debug("SIGHUP: %s", type(error).__name__)  # told already
-            except Exception:
+            except Exception:  # pragma: no cover - a fault of this program's own
                 logger.exception("internal error; not reloaded, the running configuration stays")
 
     async def reload(self) -> Reloaded:
@@ -134,7 +134,7 @@ class Reloader:
         under_way = {*self._requests, *([self._looking] if self._looking is not None else [])}
         for task in under_way:
             task.cancel()
-        if under_way or self._retiring:
+        if under_way or self._retiring:  # pragma: no branch - the start has called begin()
             await asyncio.wait(under_way | self._retiring)
         await self._current.generation.watches.stop()
         await self._current.generation.directories.stop()

@@ -158,7 +158,7 @@ class Roster:
                     domain.error = ""
                     logger.warning("%s: DNS answers again", domain.lookup.uri.text)
                 self._take(domain, task.result())
-            elif not isinstance(error, DirectoryError):
+            elif not isinstance(error, DirectoryError):  # pragma: no cover - a fault of this program's own
                 logger.error("internal error: %s while looking up %s", type(error).__name__, domain.lookup.name)
             elif not domain.error:
                 domain.error = str(error)

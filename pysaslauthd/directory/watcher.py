@@ -95,7 +95,7 @@ class Watcher:
             except DirectoryError as error:
                 self.error = str(error)
                 self.cannot_tell = isinstance(error, _CannotTell)
-            except Exception as error:
+            except Exception as error:  # pragma: no cover - a fault of this program's own
                 self.error = f"internal error: {type(error).__name__}"
                 logger.exception("watch of %s: internal error", self._server.text)
             await asyncio.sleep(IMPOSSIBLE_PAUSE if self.cannot_tell else self._pause)

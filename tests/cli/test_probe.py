@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -126,6 +127,24 @@ def test_without_a_terminal_a_missing_password_is_a_usage_error(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"penguin-pass\n")))
     assert probe.main(["-u", "penguin"]) == 1
     assert "-p -" in capfd.readouterr().err
+
+
+def test_a_server_that_closes_over_what_was_asked_is_no_answer(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "mux"))
+        server.listen()
+
+        def close() -> None:
+            with server.accept()[0] as client:
+                select.select([client], [], [], 10)
+
+        thread = threading.Thread(target=close)
+        thread.start()
+        assert probe.main(["-u", "penguin", "-p", "x", "-f", str(tmp_path / "mux")]) == 255
+        thread.join()
+    assert capfd.readouterr() == ("0: ", "size read failed\n")
 
 
 def test_ctrl_c_ends_it_with_the_status_of_an_interrupted_command(tmp_path: Path) -> None:

@@ -97,6 +97,13 @@ async def everything(client: socket.socket) -> bytes:
     return heard
 
 
+async def readable(client: socket.socket) -> None:
+    came = asyncio.Event()
+    asyncio.get_running_loop().add_reader(client, came.set)
+    await came.wait()
+    asyncio.get_running_loop().remove_reader(client)
+
+
 async def taken(client: socket.socket) -> None:
     """Until the server has read all that was sent (unix(7), SIOCOUTQ)."""
     while struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0]:  # noqa: ASYNC110 - the kernel tells nobody
@@ -197,6 +204,17 @@ async def test_an_oversized_request_gets_its_no_and_a_log_line(
     assert messages(caplog) == [
         f"{tmp_path}/mux: {ME}: a request is refused: request of 65546 octets or more, the limit is {mux.MAX_REQUEST}"
     ]
+
+
+@on_a_loop
+async def test_a_client_that_goes_without_its_early_answer_harms_nobody(tmp_path: Path) -> None:
+    async with serving(tmp_path) as rig:
+        with rig.connect() as client:
+            await send(client, OVERSIZED[:20])
+            await send(client, OVERSIZED[20:])
+            await readable(client)
+        await rig.closed_all()
+        assert await rig.ask(FOUR) == mux.OK
 
 
 @on_a_loop
