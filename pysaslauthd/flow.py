@@ -77,16 +77,14 @@ class _Run(Generic[T]):
 
     def go_on(self) -> None:
         try:
-            while True:
-                reply = self._flow.send(None)
-                if not reply._done:  # pragma: no branch - an answered one is not waited for
-                    reply._waiting = self
-                    return
+            self._flow.send(None)._waiting = self
         except StopIteration as stop:
             value: T = stop.value
         except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
             self._then(None, error)
             return
+        else:
+            return  # until the reply is set
         self._then(value, None)
 
 
