@@ -207,14 +207,19 @@ def test_an_answer_that_is_not_whole_in_time_is_a_time_out_of_all_in_flight(monk
         server.wait_closed()
 
 
+async def two_connections(server: FakeLdap, seconds: float) -> list[LdapConnection]:
+    """Two to one server, which tell each other when it is heard."""
+    pulse, connector = Pulse(), Connector.of(settings(server), seconds)
+    return [await connector.connect(uri(server), lambda _: None, pulse, as_service=False) for _ in range(2)]
+
+
 def test_a_server_that_drips_is_not_silent_where_another_connection_hears_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "WHOLE_SECONDS", TIMEOUT)
 
     async def test() -> None:
-        pulse, connector = Pulse(), Connector.of(settings(server), 30)
-        one, other = [await connector.connect(uri(server), lambda _: None, pulse, as_service=False) for _ in range(2)]
+        one, other = await two_connections(server, 30)
         one.receive(b"\x30\x82\x40\x00")
         answer = find(one)
         await find(other)
@@ -249,8 +254,7 @@ def test_an_answer_in_pieces_that_gets_whole_in_time_leaves_the_connection_alone
 
 def test_a_server_heard_on_another_connection_is_not_silent_but_the_connection_is_given_up() -> None:
     async def test() -> None:
-        pulse, connector = Pulse(), Connector.of(settings(server), TIMEOUT)
-        one, other = [await connector.connect(uri(server), lambda _: None, pulse, as_service=False) for _ in range(2)]
+        one, other = await two_connections(server, TIMEOUT)
         slow = find(one)
         await come(server, "search")
         await find(other)
