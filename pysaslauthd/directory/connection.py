@@ -138,14 +138,14 @@ class LdapConnection(asyncio.BufferedProtocol):
 
     def receive(self, data: bytes) -> None:
         """Take octets from the server, in whatever pieces."""
-        if self._partial:
+        if self._arriving is not None:
             self._partial += data
             if len(self._partial) < self._needed:
                 return
             data = bytes(self._partial)
             self._partial.clear()
-            if self._arriving is not None:
-                self._arriving.cancel()
+            self._arriving.cancel()
+            self._arriving = None
         start = end = 0
         broken = ""
         try:

@@ -46,6 +46,8 @@ class Watcher:
     :class:`~pysaslauthd.directory.watch.WatchState`.
     """
 
+    _task: asyncio.Task[None]
+
     def __init__(
         self,
         server: ServerUri,
@@ -70,7 +72,6 @@ class Watcher:
         self._turned = turned
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def seconds(self) -> float:
@@ -82,10 +83,9 @@ class Watcher:
         self._task = self._loop.create_task(self._run())
 
     async def stop(self) -> None:
-        """Close the connection."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        """Close the connection, after :meth:`start`."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         while True:
