@@ -13,9 +13,11 @@ import pytest
 
 from pysaslauthd.config.uri import server_of
 from pysaslauthd.directory import connection as connections
-from pysaslauthd.directory.connect import KEEPALIVE_SECONDS, Connector
+from pysaslauthd.directory.connect import KEEPALIVE_SECONDS, Connector, wait
 from pysaslauthd.directory.connection import LdapConnection, Pulse
-from pysaslauthd.errors import DirectoryDown, ServiceBindRefused
+from pysaslauthd.errors import ConnectionLost, DirectoryDown, ServiceBindRefused
+from pysaslauthd.flow import future
+from pysaslauthd.wire.ldap import request
 from rig import Authority, faults, people
 from rig import ldap_messages as messages
 from rig.fake_ldap import FakeLdap
@@ -213,16 +215,41 @@ def test_octets_in_the_clear_after_the_start_tls_response_are_refused(authority:
         assert binds(server) == []
 
 
-def test_a_server_that_agrees_to_tls_and_does_not_begin(authority: Authority, server: FakeLdap) -> None:
-    async def agree(exchange: Exchange) -> None:
-        assert exchange.request is not None
-        await exchange.send(messages.result("extended", exchange.request.message_id, 0))
-        await exchange.released.wait()
+async def agree(exchange: Exchange) -> None:
+    """Agree to StartTLS, and leave it at that."""
+    assert exchange.request is not None
+    await exchange.send(messages.result("extended", exchange.request.message_id, 0))
+    await exchange.released.wait()
 
+
+def test_a_server_that_agrees_to_tls_and_does_not_begin(authority: Authority, server: FakeLdap) -> None:
     server.fault("extended", agree)
     assert refusal(server, waits=False, **trust(authority, start_tls=True, connect_timeout=TIMEOUT)) == (
         "not connected within 0.3 s"
     )
+
+
+def test_a_connection_that_the_server_ends_as_it_agrees_to_tls(authority: Authority) -> None:
+    with FakeLdap(authority=authority) as server:
+        server.fault("extended", faults.followed_by(messages.disconnection(52, "going")))
+        text = refusal(server, **trust(authority, start_tls=True))
+        assert text == "the connection ended before TLS began"
+        assert binds(server) == []
+
+
+def test_a_connection_that_is_closed_while_tls_begins(authority: Authority, server: FakeLdap) -> None:
+    async def test() -> None:
+        async with connected(server) as connection:
+            await future(wait(connection.ask_once(lambda number: request.extended(number, request.START_TLS))))
+            tls = Connector.of(settings(server, **trust(authority, start_tls=True)), PATIENT).tls
+            beginning = asyncio.create_task(connection.start_tls(tls))
+            await asyncio.sleep(0)  # it has begun
+            connection.close()
+            with pytest.raises(ConnectionLost, match="the connection ended while TLS began"):
+                await beginning
+
+    server.fault("extended", agree)
+    run(test())
 
 
 def test_a_server_without_tls_asked_by_ldaps(server: FakeLdap, authority: Authority) -> None:

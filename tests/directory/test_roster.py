@@ -139,6 +139,8 @@ def test_a_server_that_dns_names_no_more_ends_what_it_is_asked_and_is_asked_no_m
             await until(lambda: len(roster.servers) == 1)
             assert roster.servers == [remaining]
             assert await search(directory) == FOUND
+            roster.tend()
+            assert [server.state().in_flight for server in roster._retired] == [1]
             preferred.release()
             assert await slow == FOUND
             roster.tend()
@@ -160,6 +162,20 @@ def test_the_same_servers_in_another_order_change_nothing(monkeypatch: pytest.Mo
             assert roster.servers == before
 
     with FakeLdap() as one, FakeLdap() as other:
+        run(test())
+
+
+def test_a_preferred_server_that_dns_still_names_is_not_connected_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with in_dns(monkeypatch, srv(first, 10), srv(second, 20)) as (directory, _):
+            assert await search(directory) == FOUND
+            roster = directory._roster
+            preferred = roster.servers[0]
+            roster._take(roster._domains[0], Records((preferred.uri,), 60.0))
+            assert roster.servers == [preferred]
+            assert preferred._connecting is None
+
+    with FakeLdap() as first, FakeLdap() as second:
         run(test())
 
 

@@ -251,6 +251,20 @@ def test_a_connection_that_says_nothing_is_lost_within_the_grace() -> None:
     asyncio.run(main())
 
 
+def test_a_synchronisation_that_does_not_begin_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "REFRESH_SECONDS", 0.0)
+
+    async def main() -> None:
+        with FakeLdap(tree(change.SYNC_REQUEST)) as server:
+            keep_open(server, 4)
+            async with watching(server) as rig:
+                await asyncio.to_thread(wait_until, lambda: any(each.error for each in rig.watch.states()), "an error")
+                assert rig.watch.states()[0].error.endswith(": no changes told within 0 s")
+                assert rig.cache.told == []
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("checks", [False, True])
 def test_where_no_server_can_tell_that_is_said_once(checks: bool, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
