@@ -232,13 +232,15 @@ def test_the_copy_that_systemd_made_at_the_start_is_named_as_such(capsys: pytest
         copy.touch(0o600)
         copy.write_text(text(at))
         environ = {"NOTIFY_SOCKET": str(at / "notify"), "CREDENTIALS_DIRECTORY": str(at / "credentials")}
-        with started(at, **environ):
+        with started(at, **environ) as process:
             assert manager.recv(4096) == b"READY=1"
             assert control.main(["reload", "-m", str(at)]) == 0
             assert capsys.readouterr().out == (
                 f"warning: {copy} is the copy that systemd made at the start (LoadCredential=): a change of the file"
                 f" that it was made of takes effect with a restart\nreloaded {copy}\n"
             )
+            process.terminate()
+            assert process.wait(10) == 0
 
 
 def test_signals_during_a_reload_are_one_more_reload() -> None:

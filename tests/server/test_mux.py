@@ -366,6 +366,23 @@ async def test_a_fault_in_deciding_keeps_nobody_elses_answer_back(tmp_path: Path
             assert await rig.ask(FOUR) == mux.OK
 
 
+class Unreadable(socket.socket):
+    """Linux resets no connection to which nothing was sent, but memory may lack, or a policy forbid to read."""
+
+    def recv(self, *_: int) -> bytes:
+        raise PermissionError
+
+
+@on_a_loop
+async def test_a_connection_that_cannot_be_read_ends_and_the_one_beside_it_is_served(tmp_path: Path) -> None:
+    async with serving(tmp_path) as rig:
+        (client, served), (other, unreadable) = socket.socketpair(), socket.socketpair()
+        with client, other:
+            client.send(FOUR)
+            rig.server._serve([Unreadable(fileno=unreadable.detach()), served])
+            assert (client.recv(9), other.recv(9)) == (mux.OK, b"")
+
+
 @on_a_loop
 async def test_past_the_bound_connections_are_closed_at_once(tmp_path: Path) -> None:
     async with serving(tmp_path, max_connections=2) as rig:
