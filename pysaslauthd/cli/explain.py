@@ -18,6 +18,7 @@ from pysaslauthd.cli.terminal import milliseconds, say
 from pysaslauthd.config import load
 from pysaslauthd.errors import ConfigError, StartError
 from pysaslauthd.inspection.explain import Explanation, explain
+from pysaslauthd.inspection.settings import DENIED
 from pysaslauthd.model import AuthRequest, Verdict
 from pysaslauthd.wire.mux import MAX_REQUEST
 
@@ -71,7 +72,7 @@ def command(
         raise click.UsageError("-p and --no-password exclude each other")
     login, service_name, realm_name = map(os.fsencode, (user, service, realm))
     try:
-        loaded = load(str(config.absolute()))
+        loaded = load(str(config.absolute()), denied=DENIED)
         secret = b"" if no_password else _password(password)
         request = AuthRequest(login, secret, service_name, realm_name)
         explanation = asyncio.run(explain(loaded, request, checked=not no_password, append_realm=append_realm))

@@ -26,55 +26,58 @@ MAX_SECRET = 64 << 10
 
 _ADVICE = {
     errno.ENOENT: "create it, or name another with -O",
-    errno.EACCES: "let the daemon's user read it",
     errno.EISDIR: "name a file",
 }
 _REALM_ADVICE = {
     errno.ENOENT: "it is a link to nowhere",
-    errno.EACCES: "let the daemon's user read it",
     errno.EISDIR: "rename it, or remove it",
 }
 
 
-def load(path: str) -> Loaded:
+def load(path: str, *, denied: str = "let the daemon's user read it") -> Loaded:
     """The configuration in a file and in those of its realms, with the passwords that password files hold.
 
+    :param denied: what to do where a file may not be read.
     :raises ConfigError: the file, or one that it names, cannot be read or used.
     """
-    text, status = _configuration(path, _ADVICE)
+    text, status = _configuration(path, _ADVICE, denied)
     main = read(text, path)
     settings = main.settings
     _warn_of_own_password(path, status, main.source)
     tried: set[LdapSettings] = set()
     if main.daemon.serves_unlisted:
-        settings = _complete(settings, main.source, tried)
+        settings = _complete(settings, main.source, tried, denied)
     if not main.daemon.realm_config:
         return Loaded(settings, main.daemon, tuple(main.source.warnings))
-    realms, warnings = _realms(main, tried)
+    realms, warnings = _realms(main, tried, denied)
     return Loaded(settings, main.daemon, (*main.source.warnings, *warnings), realms)
 
 
-def _realms(main: Main, tried: set[LdapSettings]) -> tuple[Mapping[bytes, Realm], list[str]]:
+def _realms(main: Main, tried: set[LdapSettings], denied: str) -> tuple[Mapping[bytes, Realm], list[str]]:
     """What the realms' own files say, and the warnings."""
     realms, warnings = {}, []
     for realm, path in realm_files(main.daemon.realm_config, main.source).items():
-        text, status = _configuration(path, _REALM_ADVICE)
+        text, status = _configuration(path, _REALM_ADVICE, denied)
         settings, source = read_realm(text, path, main)
         _warn_of_own_password(path, status, source)
-        settings = _complete(settings, source, tried)
+        settings = _complete(settings, source, tried, denied)
         realms[realm] = Realm(os.path.basename(source.file).removesuffix(".conf"), path, settings)
         warnings += source.warnings
     return MappingProxyType(realms), warnings
 
 
-def _configuration(path: str, advice: Mapping[int, str]) -> tuple[bytes, os.stat_result]:
+def _configuration(path: str, advice: Mapping[int, str], denied: str) -> tuple[bytes, os.stat_result]:
     try:
         return _contents(path, MAX_FILE)
     except OSError as error:
-        to_do = advice.get(error.errno or 0)
-        raise ConfigError(f"cannot be read: {error.strerror}" + (f"; {to_do}" if to_do else ""), file=path) from None
+        raise ConfigError(_unreadable(error, {**advice, errno.EACCES: denied}), file=path) from None
     except ValueError as error:
         raise ConfigError(f"cannot be read: {error}", file=path) from None
+
+
+def _unreadable(error: OSError, advice: Mapping[int, str]) -> str:
+    to_do = advice.get(error.errno or 0)
+    return f"cannot be read: {error.strerror}" + (f"; {to_do}" if to_do else "")
 
 
 def _warn_of_own_password(path: str, status: os.stat_result, source: Source) -> None:
@@ -82,7 +85,7 @@ def _warn_of_own_password(path: str, status: os.stat_result, source: Source) -> 
         _warn_of_readers("ldap_password", path, status, source)
 
 
-def _complete(settings: LdapSettings, source: Source, tried: set[LdapSettings]) -> LdapSettings:
+def _complete(settings: LdapSettings, source: Source, tried: set[LdapSettings], denied: str) -> LdapSettings:
     """The settings with what the files that they name hold.
 
     :param tried: settings whose TLS files have been tried; reading all authorities of a system takes 10 ms.
@@ -93,7 +96,7 @@ def _complete(settings: LdapSettings, source: Source, tried: set[LdapSettings]) 
         tls_key=_credential("ldap_tls_key", settings.tls_key, source),
     )
     if settings.password_file:
-        settings = _with_password(settings, source)
+        settings = _with_password(settings, source, denied)
     if settings.uses_tls and settings.connections not in tried:
         _check_tls(settings, source)
         tried.add(settings.connections)
@@ -123,12 +126,12 @@ def _contents(path: str, most: int) -> tuple[bytes, os.stat_result]:
         return contents, os.fstat(file.fileno())
 
 
-def _with_password(settings: LdapSettings, source: Source) -> LdapSettings:
+def _with_password(settings: LdapSettings, source: Source, denied: str) -> LdapSettings:
     name, path = "ldap_password_file", settings.password_file
     try:
         contents, status = _contents(path, MAX_SECRET)
     except OSError as error:
-        raise source.error(name, f"{path} cannot be read: {error.strerror}") from None
+        raise source.error(name, f"{path} {_unreadable(error, {errno.EACCES: denied})}") from None
     except ValueError as error:
         raise source.error(name, f"{path} cannot be read: {error}") from None
     password = contents.removesuffix(b"\n").removesuffix(b"\r")

@@ -15,7 +15,7 @@ from pysaslauthd.directory.srv import Lookup
 from pysaslauthd.errors import ConfigError, StartError
 from pysaslauthd.inspection import server
 from pysaslauthd.inspection.questions import Questions
-from pysaslauthd.inspection.settings import configuration, socket
+from pysaslauthd.inspection.settings import DENIED, configuration, socket
 from pysaslauthd.inspection.step import Finding, Result, Stage, Step, take
 
 
@@ -74,13 +74,16 @@ async def _file(settings: LdapSettings, deadline: float) -> AsyncIterator[Step]:
             reading = ldif_file.read(uri.path)
         except ConfigError as error:
             return Finding(Result.ERROR, str(error), "mend the file")
+        except OSError as error:
+            advice = DENIED if isinstance(error, PermissionError) else "create it, or mend ldap_servers"
+            return Finding(Result.ERROR, error.strerror or str(error), advice)
         text = f"{len(reading.content.entries)} entries"
         if reading.exposed:
             return Finding(Result.WARNING, f"{text}, with passwords that everybody can read", f"chmod o-r {uri.path}")
         return Finding(Result.OK, text)
 
     readable = False
-    async for step in take(uri.text, [Stage("file", read, deadline, advice="let the daemon's user read it")]):
+    async for step in take(uri.text, [Stage("file", read, deadline)]):
         readable = step.result is not Result.ERROR
         yield step
     if not readable:

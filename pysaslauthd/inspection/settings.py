@@ -16,12 +16,18 @@ from pysaslauthd.config.source import printable
 from pysaslauthd.errors import ConfigError
 from pysaslauthd.inspection.step import Result, Step
 
+DENIED = "run this as root or as the daemon's user"
+"""What a person does who may not read what the daemon reads."""
+
+_GROUPS = ("sasl", "saslauth")
+"""Who may pass the run directory, by the distributions: Debian's group, then Red Hat's."""
+
 
 def configuration(path: str) -> tuple[Loaded | None, list[Step]]:
     """What a file and those of its realms say, None where they cannot be used, and the steps: one for each doubt."""
     started = time.perf_counter()
     try:
-        loaded = load(path)
+        loaded = load(path, denied=DENIED)
     except ConfigError as error:
         took = (time.perf_counter() - started) * 1000
         where = f"line {error.line}: " if error.line else ""
@@ -64,16 +70,31 @@ def socket(run_dir: Path) -> Step:
     if not stat.S_ISSOCK(status.st_mode):
         return Step(subject, what, Result.ERROR, "it is not a socket", "remove it, and start the daemon again")
     if closed is None and status.st_mode & stat.S_IWOTH:
-        folder = shlex.quote(str(run_dir))
-        return Step(
-            subject,
-            what,
-            Result.WARNING,
-            "every user of this machine: each can try passwords here",
-            f"give the folder to the mail server's group: chgrp sasl {folder} && chmod 710 {folder}",
-        )
+        found = "every user of this machine: each can try passwords here"
+        return Step(subject, what, Result.WARNING, found, _closing(run_dir))
     keeper = closed or path
     return Step(subject, what, Result.OK, f"its owner and group {_group(os.stat(keeper).st_gid)} ({keeper})")
+
+
+def _closing(run_dir: Path) -> str:
+    """How to let the mail server alone into the run directory."""
+    folder = shlex.quote(str(run_dir))
+    group = next(filter(_exists, _GROUPS), None)
+    close = f"chgrp {group or _GROUPS[0]} {folder} && chmod 710 {folder}"
+    if group:
+        return f"give the folder to the group {group}, which the mail server's user must be in: {close}"
+    return (
+        f"make a group for the mail server's user, USER, and give it the folder:"
+        f" groupadd -r {_GROUPS[0]} && usermod -aG {_GROUPS[0]} USER && {close}"
+    )
+
+
+def _exists(group: str) -> bool:
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        return False
+    return True
 
 
 def _folders(path: Path) -> Iterator[Path]:

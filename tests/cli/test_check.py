@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from rig.dated_authority import DatedAuthority
 from rig.deaf import deaf
 from rig.fake_ldap import FakeLdap
 from rig.ldap_table import PEOPLE
+from rig.needs import not_root
 from rig.programs import folder, free_port
 from rig.terminal import on_terminal
 
@@ -29,6 +31,10 @@ GROUP_DN = f"cn=mail,{people.SUFFIX}"
 GROUP = {GROUP_DN: {"objectClass": [b"groupOfUniqueNames"], "uniqueMember": [people.PENGUIN_DN.encode()]}}
 LDIF = people.tree()
 SECRET = "retriever-secret"
+NO_GROUP = (
+    "make a group for the mail server's user, USER, and give it the folder:"
+    " groupadd -r none-such && usermod -aG none-such USER && "
+)
 ENTRIES = {**PEOPLE, people.SERVICE_DN: {"userPassword": [SECRET.encode()]}, **GROUP}
 
 
@@ -362,8 +368,28 @@ def test_a_socket_that_everybody_reaches_is_a_warning(entry: int, mode: int, exp
         run_dir.chmod(entry)
         step = settings.socket(run_dir)
     assert step.result.value == expected
-    if expected == "warning":
-        assert step.advice.endswith(f"chgrp sasl {run_dir} && chmod 710 {run_dir}")
+    assert step.advice.endswith(f"chmod 710 {run_dir}" if expected == "warning" else "")
+
+
+@pytest.mark.parametrize(
+    ("groups", "advice"),
+    [
+        (["{here}", "none-such"], "give the folder to the group {here}, which the mail server's user must be in: "),
+        (["none-such", "{here}"], "give the folder to the group {here}, which the mail server's user must be in: "),
+        (["none-such", "nor-this"], NO_GROUP),
+    ],
+)
+def test_a_socket_is_given_to_a_group_that_there_is(
+    groups: list[str], advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = grp.getgrgid(0).gr_name
+    monkeypatch.setattr(settings, "_GROUPS", [group.format(here=here) for group in groups])
+    with folder("check") as run_dir, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(run_dir / "mux"))
+        (run_dir / "mux").chmod(0o777)
+        step = settings.socket(run_dir)
+    given = here if "{here}" in groups else "none-such"
+    assert step.advice == f"{advice.format(here=here)}chgrp {given} {run_dir} && chmod 710 {run_dir}"
 
 
 # Each error
@@ -732,9 +758,29 @@ def test_an_ldif_file_that_cannot_be_used_is_an_error(site: Site, text: str) -> 
     site.people.write_text(text)
     status, found = site.check()
     assert (status, list(found)) == (2, ["error file"])
+
+
+def test_a_missing_ldif_file_says_what_to_do(site: Site) -> None:
+    site.ask_file()
     site.people.unlink()
-    status, found = site.check()
+    _, found = site.check()
     assert found["error file"]["detail"] == "No such file or directory"
+    assert found["error file"]["advice"] == "create it, or mend ldap_servers"
+
+
+@pytest.mark.parametrize("denied", ["config", "people"])
+def test_who_may_not_read_a_file_is_told_who_may(capsys: pytest.CaptureFixture[str], denied: str) -> None:
+    with folder("check") as at:  # pytest's own are closed to others
+        site = Site(at, capsys)
+        site.ask_file()
+        site.write()
+        for path in (site.config, site.people):
+            path.chmod(0o644)
+        getattr(site, denied).chmod(0)
+        with not_root():
+            _, out = site.text()
+    assert "Permission denied" in out
+    assert "run this as root or as the daemon's user" in out
 
 
 def test_a_file_where_the_socket_should_be_is_an_error(site: Site) -> None:

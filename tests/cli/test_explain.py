@@ -17,6 +17,7 @@ from pysaslauthd.cli import control
 from rig import faults, people
 from rig.fake_ldap import FakeLdap
 from rig.ldap_table import PEOPLE
+from rig.needs import not_root
 from rig.programs import free_port
 from rig.terminal import on_terminal
 
@@ -355,6 +356,16 @@ def test_a_configuration_that_cannot_be_used_is_status_2(site: Site, capsys: pyt
     site.people.unlink()
     site.write()
     assert control.main(["explain", "-O", str(site.config), "--no-password", people.PENGUIN]) == 2
+
+
+def test_who_may_not_read_the_configuration_is_told_who_may(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.write()
+    site.config.chmod(0)
+    with not_root():
+        assert control.main(["explain", "-O", str(site.config), "--no-password", people.PENGUIN]) == 2
+    assert capsys.readouterr().err == (
+        f"pysaslauthctl: {site.config}: cannot be read: Permission denied; run this as root or as the daemon's user\n"
+    )
 
 
 def test_the_realms_file_that_answers_is_told(site: Site, tmp_path: Path) -> None:

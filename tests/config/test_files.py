@@ -8,6 +8,8 @@ import pytest
 from pysaslauthd import config
 from pysaslauthd.config.files import MAX_FILE, MAX_SECRET
 from pysaslauthd.errors import ConfigError
+from rig.needs import not_root
+from rig.programs import folder
 
 BASE = "ldap_search_base: ou=People,dc=hoge,dc=cxm"
 SOMEBODY = 65534
@@ -57,15 +59,13 @@ def test_a_file_without_end_is_refused() -> None:
 
 
 def test_a_file_of_somebody_else_says_what_to_do(tmp_path: Path) -> None:
-    path = write(tmp_path / "saslauthd.conf", BASE, mode=0)
-    me = os.geteuid()
-    if me == 0:
-        os.seteuid(SOMEBODY)  # root may read everything
-    try:
-        with pytest.raises(ConfigError, match="cannot be read: Permission denied; let the daemon's user read it"):
-            config.load(str(path))
-    finally:
-        os.seteuid(me)
+    path = str(write(tmp_path / "saslauthd.conf", BASE, mode=0))
+    denied = "cannot be read: Permission denied; "
+    with not_root():
+        with pytest.raises(ConfigError, match=f"{denied}let the daemon's user read it$"):
+            config.load(path)
+        with pytest.raises(ConfigError, match=f"{denied}ask its owner$"):
+            config.load(path, denied="ask its owner")
 
 
 def test_an_error_in_the_file_has_its_name(tmp_path: Path) -> None:
@@ -128,6 +128,15 @@ def test_a_password_file_that_cannot_be_used_is_an_error(tmp_path: Path, written
 def test_a_missing_password_file_is_an_error(tmp_path: Path) -> None:
     text = error(tmp_path, "ldap_bind_dn: cn=a", "ldap_password_file: /nowhere/secret")
     assert text.endswith("ldap_password_file: /nowhere/secret cannot be read: No such file or directory")
+
+
+def test_a_password_file_of_somebody_else_says_what_to_do() -> None:
+    with folder("secret") as at:  # pytest's own are closed to others
+        secret = write(at / "secret", "", mode=0)
+        path = write(at / "saslauthd.conf", f"{BASE}\nldap_bind_dn: cn=a\nldap_password_file: {secret}\n", mode=0o644)
+        with not_root(), pytest.raises(ConfigError) as caught:
+            config.load(str(path))
+    assert str(caught.value).endswith(f"{secret} cannot be read: Permission denied; let the daemon's user read it")
 
 
 # Who may read secrets

@@ -4,11 +4,15 @@ failure where CI=true.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import pytest
 
 from rig.programs import MissingProgram, find
+
+_SOMEBODY = 65534
 
 
 def need(*programs: str) -> None:
@@ -24,3 +28,15 @@ def need_root() -> None:
     """Leave the test out where it does not run as root."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+@contextlib.contextmanager
+def not_root() -> Iterator[None]:
+    """Root, who may read every file, is somebody else meanwhile."""
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(_SOMEBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
