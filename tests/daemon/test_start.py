@@ -9,9 +9,11 @@ import re
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+from pysaslauthd.daemon.run import COLLECT_AFTER
 from rig import Daemon, people
 from rig.daemon import ENVIRONMENT
 from rig.programs import Program, StartFailed, folder
@@ -125,3 +127,12 @@ def test_no_feature_is_imported_that_the_configuration_leaves_out(monkeypatch: p
     features = {f"pysaslauthd.{module}": feature for feature, modules in FEATURES.items() for module in modules}
     assert all(map(find_spec, features))
     assert not {feature for module, feature in features.items() if module in imported}
+
+
+def test_the_garbage_collector_looks_for_cycles_rarely(tmp_path: Path) -> None:
+    tell = "atexit.register(lambda: print('objects:', gc.get_threshold()[0], file=sys.stderr))"
+    (tmp_path / "sitecustomize.py").write_text(f"import atexit, gc, sys; {tell}")
+    within = ["env", f"PYTHONPATH={tmp_path}:{ENVIRONMENT['PYTHONPATH']}"]
+    with Daemon.running({**SERVER, "ldap_auth_method": "custom"}, within=within) as daemon:
+        assert daemon.program.stop() == 0
+        assert f"objects: {COLLECT_AFTER}\n" in daemon.program.log
