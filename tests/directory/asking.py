@@ -20,7 +20,7 @@ from rig.fake_ldap import FakeLdap
 
 TIMEOUT = 0.3
 """Seconds that a server may take for an answer, where a test waits for a time-out."""
-PATIENT = 5.0
+PATIENT = 30.0
 """The same where no time-out is expected."""
 
 

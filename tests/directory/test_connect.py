@@ -360,7 +360,7 @@ def test_what_is_said_to_servers_that_are_not_ours_holds_no_credentials(authorit
 
 def test_a_handshake_that_is_given_up_leaves_no_connection(authority: Authority) -> None:
     def wait_for_the_end(accepted: socket.socket) -> None:
-        accepted.settimeout(5)
+        accepted.settimeout(PATIENT)
         with contextlib.suppress(ConnectionResetError):
             while accepted.recv(65536):
                 pass

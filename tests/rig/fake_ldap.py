@@ -27,6 +27,9 @@ from rig.programs import free_port
 
 T = TypeVar("T")
 
+PATIENCE = 30.0
+"""Seconds that what is bound to happen may take on a busy machine."""
+
 
 class Connection:
     """One accepted connection."""
@@ -97,11 +100,11 @@ class FakeLdap:
         return f"{'ldaps' if self._ldaps else 'ldap'}://127.0.0.1:{self.port}"
 
     def connect(self) -> socket.socket:
-        """A plain connection to it, with a time-out of 5 s."""
+        """A plain connection to it, with a time-out."""
         if self._socket is None:
-            return socket.create_connection(("127.0.0.1", self.port), 5)
+            return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(5)
+        client.settimeout(PATIENCE)
         client.connect(str(self._socket))
         return client
 
@@ -113,16 +116,16 @@ class FakeLdap:
         """Let what ``hold`` holds be answered, now and from now on."""
         self._loop.call_soon_threadsafe(self._released.set)
 
-    def wait_for(self, operation: str, count: int = 1, seconds: float = 5.0) -> list[Request]:
+    def wait_for(self, operation: str, count: int = 1, seconds: float = PATIENCE) -> list[Request]:
         """Wait until so many requests of an operation have come; those requests."""
         self._wait(lambda: len(self._of(operation)) >= count, f"{count} {operation} requests", seconds)
         return self._of(operation)
 
-    def wait_connected(self, count: int = 1, seconds: float = 5.0) -> None:
+    def wait_connected(self, count: int = 1, seconds: float = PATIENCE) -> None:
         """Wait until so many connections are open."""
         self._wait(lambda: len(self._connections) >= count, f"{count} connections", seconds)
 
-    def wait_closed(self, seconds: float = 5.0) -> None:
+    def wait_closed(self, seconds: float = PATIENCE) -> None:
         """Wait until no connection is open."""
         self._wait(lambda: not self._connections, "the end of all connections", seconds)
 
@@ -150,7 +153,7 @@ class FakeLdap:
             assert self._changed.wait_for(true, seconds), f"waited {seconds} s for {what}, saw {self.requests}"
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(5)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     async def _listen(self) -> None:
         if self._socket is not None:

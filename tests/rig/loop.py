@@ -20,7 +20,7 @@ def run(test: Coroutine[Any, Any, T]) -> T:
     async def watched() -> T:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: reported.append(context))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             value = await test
         await asyncio.sleep(0)  # what asyncio itself has cancelled ends one turn later
         left = asyncio.all_tasks() - {asyncio.current_task()}

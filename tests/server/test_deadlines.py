@@ -14,7 +14,7 @@ class Clock:
     """The running loop's time, standing still until it is moved."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
+        self.now = -1000.0  # far from the limit on the whole test
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
 
     async def move(self, seconds: float) -> None:
