@@ -104,7 +104,7 @@ def test_a_socket_that_cannot_be_had_is_one_line_and_no_other_is_left() -> None:
         command = [sys.executable, "-m", "pysaslauthd", "-f", "-O", f"{at}/saslauthd.conf", "-m", str(at)]
         command += ["--mux-socket", f"{at}/inside", "--dovecot-socket", f"{at}/missing/folder/auth"]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=30, check=False, env={**os.environ, **ENVIRONMENT}
+            command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **ENVIRONMENT}
         )
         assert done.returncode == 1
         assert done.stderr.endswith(f"{at}/missing/folder/auth: cannot make the socket: No such file or directory\n"), (
@@ -187,7 +187,7 @@ def test_a_dovecot_socket_of_systemds_is_served_beside_the_daemons_own_mux() -> 
 @pytest.mark.parametrize("names", ["unknown", "mux:imap"])
 def test_a_socket_of_systemds_without_a_known_name_is_refused(names: str) -> None:
     with folder("daemon") as at, handed_over(at, names) as process:
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
         last = names.rpartition(":")[2]
         assert process.returncode == 1
         assert said.endswith(

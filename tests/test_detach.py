@@ -87,7 +87,7 @@ def test_the_first_process_stays_until_the_daemon_serves() -> None:
     with started("sys.stdin.readline(); ready()") as it:
         # The daemon waits for the line below.
         assert it.process.poll() is None
-        out, err = it.process.communicate("go\n", timeout=10)
+        out, err = it.process.communicate("go\n", timeout=120)
         assert (it.process.returncode, out, err) == (0, "", "")
         assert os.getsid(it.pid) not in (os.getsid(0), it.pid)
         folder = Path(f"/proc/{it.pid}")
@@ -112,14 +112,14 @@ def test_where_no_process_can_be_made_the_start_fails() -> None:
     begin = "import resource; resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)); os.setresuid(65534, 65534, 65534)"
     script = DETACH.replace("SECONDS", "60").replace("\ndef work", f"\n{begin}\ndef work").replace("DO", "pass")
     done = subprocess.run(
-        [sys.executable, "-c", script], env=ENVIRON, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script], env=ENVIRON, capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (1, "cannot detach: Resource temporarily unavailable\n")
 
 
 def test_a_failed_start_is_shown_and_its_status_returned() -> None:
     with started("print('no such thing', file=sys.stderr); return 7") as it:
-        _, err = it.process.communicate(timeout=10)
+        _, err = it.process.communicate(timeout=120)
         assert (it.process.returncode, err) == (7, "no such thing\n")
         assert it.has_ended()
 
@@ -131,14 +131,14 @@ def test_a_daemon_that_ends_without_ever_serving_is_a_failed_start() -> None:
 
 def test_an_exception_ends_in_a_failed_start() -> None:
     with started("raise ValueError('broken')") as it:
-        _, err = it.process.communicate(timeout=10)
+        _, err = it.process.communicate(timeout=120)
         assert it.process.returncode == 1
         assert err.endswith("ValueError: broken\n")
 
 
 def test_a_daemon_that_dies_is_a_failed_start() -> None:
     with started("os.kill(os.getpid(), signal.SIGKILL)") as it:
-        _, err = it.process.communicate(timeout=10)
+        _, err = it.process.communicate(timeout=120)
         assert (it.process.returncode, err) == (1, "the daemon died before it served\n")
 
 
@@ -146,14 +146,14 @@ def test_a_start_that_nobody_waits_for_any_more_is_given_up() -> None:
     with started("sys.stdin.readline(); ready()") as it:
         it.process.kill()
         it.process.wait()
-        it.process.communicate("go\n", timeout=10)
+        it.process.communicate("go\n", timeout=120)
         assert it.has_ended()
 
 
 def test_a_start_has_a_deadline() -> None:
     with started("sys.stdin.readline(); ready()", deadline=0.05) as it:
         assert it.process.wait(10) == 1
-        _, err = it.process.communicate("go\n", timeout=10)
+        _, err = it.process.communicate("go\n", timeout=120)
         assert err.startswith("the daemon did not serve within 0 s: given up\n")
         assert it.has_ended()
 
@@ -185,7 +185,7 @@ def holder(script: str, path: Path) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            process.communicate(timeout=10)
+            process.communicate(timeout=120)
 
 
 def test_the_pid_file_is_there_while_it_is_held(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from rig.fake_ldap import FakeLdap
 
 def client(server: FakeLdap, dn: str = people.SERVICE_DN, password: str = people.SERVICE_PASSWORD) -> ldap3.Connection:
     return ldap3.Connection(
-        ldap3.Server("127.0.0.1", server.port, get_info=ldap3.NONE, connect_timeout=5),
+        ldap3.Server("127.0.0.1", server.port, get_info=ldap3.NONE, connect_timeout=60),
         dn,
         password,
-        receive_timeout=2,
+        receive_timeout=60,
         auto_referrals=False,
     )
 

@@ -38,7 +38,7 @@ def run(script: str) -> list[str]:
         env={"PATH": os.environ["PATH"], **ENVIRONMENT},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -33,7 +33,7 @@ def running(*flags: str, **keys: object) -> Iterator[Daemon]:
 
 def connected(mux: Path) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
-    client.settimeout(10)
+    client.settimeout(60)
     client.connect(str(mux))
     return client
 

@@ -19,7 +19,7 @@ from rig.daemon import ENVIRONMENT
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "notify"))
-        receiver.settimeout(5)
+        receiver.settimeout(60)
         yield receiver
 
 
@@ -38,7 +38,7 @@ def test_each_message_is_one_datagram(manager: socket.socket) -> None:
 def test_the_abstract_namespace_is_spelled_with_an_at_sign() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(f"\0pysaslauthd-test-{os.getpid()}")
-        receiver.settimeout(5)
+        receiver.settimeout(60)
         Notifier(f"@pysaslauthd-test-{os.getpid()}").ready()
         assert receiver.recv(4096) == b"READY=1"
 
@@ -119,7 +119,7 @@ def adopt(*inherited: socket.socket, pid: str = "self", **environ: str) -> list[
         stderr=subprocess.STDOUT,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     return process.stdout.splitlines()
 

@@ -51,7 +51,7 @@ def scripted(path: Path, replies: Sequence[bytes]) -> Iterator[list[bytes]]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
-        listening.settimeout(10)
+        listening.settimeout(60)
 
         def serve() -> None:
             for reply in replies:

@@ -38,7 +38,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(programs: Path, *words: str, **environ: str) -> str:
     path = f"{programs}:{os.environ['PATH']}"
     environment = {**os.environ, **ENVIRONMENT, "PATH": path, **environ}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.stderr == ""
     return done.stdout
 

@@ -63,7 +63,7 @@ class Site:
             env=self.environ(**environ),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
 
@@ -93,7 +93,7 @@ class Site:
 def site(tmp_path: Path) -> Iterator[Site]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "syslog"))
-        syslog.settimeout(5)
+        syslog.settimeout(60)
         site = Site(tmp_path, syslog)
         yield site
         if site.pid_file.exists():
@@ -389,6 +389,6 @@ def test_python_m_pysaslauthd_is_the_daemon() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     assert told.stderr.startswith(f"pysaslauthd {__version__}\n")

@@ -116,7 +116,7 @@ def test_the_demo_shows_every_answer_and_leaves_nothing(folder: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stdout

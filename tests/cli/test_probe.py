@@ -94,7 +94,7 @@ def test_bytes_that_are_no_text_are_sent_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "mux"
     with scripted(path, [OK]) as requests:
         flags = [b"-u", b"ping\xfcino", b"-p", b"\xff\xfe*()\\\xc3\xa9", b"-f", os.fsencode(path)]
-        done = subprocess.run([*map(os.fsencode, COMMAND), *flags], capture_output=True, timeout=20, check=False)
+        done = subprocess.run([*map(os.fsencode, COMMAND), *flags], capture_output=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, b'0: OK "Success."\n')
     assert requests == [counted(b"ping\xfcino", b"\xff\xfe*()\\\xc3\xa9", b"imap", b"")]
 

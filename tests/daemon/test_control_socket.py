@@ -90,7 +90,7 @@ def test_its_path_can_be_no_other_socket(tmp_path: Path) -> None:
         [sys.executable, "-m", "pysaslauthd", "-m", tmp_path, "--mux-socket", f"{tmp_path}/control"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         env={**os.environ, **ENVIRONMENT},
     )

@@ -123,7 +123,7 @@ def test_what_is_looked_at_at_the_start_alone_is_told(capsys: pytest.CaptureFixt
 
 def test_another_default_realm_holds_on_dovecots_open_connections_too() -> None:
     with running("--dovecot-socket", "{folder}/auth") as daemon, socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(str(daemon.folder / "auth"))
         client.sendall(b"VERSION\t1\t2\nCPID\t1\n")
         greeting = b""
@@ -205,7 +205,7 @@ def test_sighup_during_the_start_kills_nobody_and_is_not_forgotten() -> None:
 def test_systemd_is_told_the_beginning_and_the_end_of_a_reload() -> None:
     with folder("reload") as at, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(at / "notify"))
-        manager.settimeout(10)
+        manager.settimeout(60)
         conf = at / "saslauthd.conf"
         conf.touch(0o600)
         conf.write_text(text(at))
@@ -226,7 +226,7 @@ def test_systemd_is_told_the_beginning_and_the_end_of_a_reload() -> None:
 def test_the_copy_that_systemd_made_at_the_start_is_named_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     with folder("reload") as at, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(at / "notify"))
-        manager.settimeout(10)
+        manager.settimeout(60)
         (at / "credentials").mkdir()
         copy = at / "credentials" / "saslauthd.conf"
         copy.touch(0o600)
@@ -271,7 +271,7 @@ def test_signals_during_a_reload_are_one_more_reload() -> None:
 def test_systemds_watchdog_is_fed() -> None:
     with folder("watchdog") as at, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(at / "notify"))
-        manager.settimeout(10)
+        manager.settimeout(60)
         conf = at / "saslauthd.conf"
         conf.touch(0o600)
         conf.write_text(text(at))

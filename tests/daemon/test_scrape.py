@@ -27,12 +27,12 @@ class UnixHttp(http.client.HTTPConnection):
     """HTTP over a UNIX socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=60)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.sock.connect(str(self._path))
 
     @classmethod
@@ -95,7 +95,7 @@ def test_what_the_daemon_did_is_in_its_metrics() -> None:
 def test_metrics_are_served_on_a_port_too() -> None:
     port = free_port()
     with Daemon.running(CONF, "--metrics", f"127.0.0.1:{port}", files=FILES):
-        assert "pysaslauthd_info" in scrape(http.client.HTTPConnection("127.0.0.1", port, timeout=10))
+        assert "pysaslauthd_info" in scrape(http.client.HTTPConnection("127.0.0.1", port, timeout=60))
 
 
 WITHOUT = """
@@ -116,7 +116,7 @@ def test_without_the_libraries_the_start_says_what_to_install(module: str, tmp_p
         [*command, "-m", str(tmp_path), "--metrics", "127.0.0.1:9797"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         env={**os.environ, **ENVIRONMENT},
     )

@@ -64,7 +64,7 @@ def test_a_start_that_fails_at_the_last_leaves_no_socket(control: str) -> None:
             env={**os.environ, **ENVIRONMENT},
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 1

@@ -29,7 +29,7 @@ def flags(folder: Path) -> list[str]:
     """The daemon's command line of all pages together, for a folder of Postfix's; its mux is ``run/mux``."""
     run = folder / "run"
     chroot = {SPOOL + RUN: Path(f"{folder}/spool{RUN}")}
-    subprocess.run(["sh", "-ec", snippet(POSTFIX, "chroot folder", chroot)], check=True, timeout=10)
+    subprocess.run(["sh", "-ec", snippet(POSTFIX, "chroot folder", chroot)], check=True, timeout=120)
     return [
         *options(POSTFIX, "cyrus options", {RUN: run}),
         *options(POSTFIX, "dovecot options", {RUN: run, SPOOL: folder / "spool"}),

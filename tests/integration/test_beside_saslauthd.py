@@ -24,7 +24,7 @@ PEOPLE = {"people.ldif": "dn: dc=hoge,dc=cxm\nobjectClass: domain\ndc: hoge\n"}
 def original(run_dir: Path, *flags: str) -> subprocess.CompletedProcess[bytes]:
     """The first process of a saslauthd, to its end. One worker is its own master: nothing is left of a killed one."""
     command = [find("saslauthd"), "-a", "ldap", "-n", "1", "-m", str(run_dir), *flags]
-    return subprocess.run(command, check=False, timeout=10)
+    return subprocess.run(command, check=False, timeout=120)
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def test_this_daemon_does_not_start_over_the_original() -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=120,
         )
         assert ours.returncode == 1
         assert f"saslauthd.pid is held by a running daemon (pid {pid}); stop it" in ours.stderr

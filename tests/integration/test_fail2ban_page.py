@@ -32,7 +32,7 @@ def site(tmp_path: Path) -> Path:
     shutil.rmtree(config / "jail.d")
     (config / "jail.d").mkdir()
     places = {f"/etc/fail2ban/{name}/": config / name for name in ("filter.d", "jail.d")}
-    subprocess.run(["sh", "-ec", snippet(PAGE, "install", places)], check=True, timeout=10, cwd=ROOT)
+    subprocess.run(["sh", "-ec", snippet(PAGE, "install", places)], check=True, timeout=120, cwd=ROOT)
     log = tmp_path / "auth.log"
     log.touch()
     (config / "jail.local").write_text(

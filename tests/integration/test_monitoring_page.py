@@ -51,7 +51,7 @@ def test_a_script_is_told_whether_the_directory_and_a_login_work(
     def login(daemon: Daemon) -> int:
         command = [*OURS, *words[1:-1], "-f", str(daemon.mux)]
         with password.open() as given:
-            return subprocess.run(command, stdin=given, capture_output=True, timeout=30, check=False).returncode
+            return subprocess.run(command, stdin=given, capture_output=True, timeout=120, check=False).returncode
 
     password.write_text("probe-pass\n")
     with Daemon.running(CONF, files=FILES) as daemon:
@@ -72,7 +72,7 @@ def address(port: int) -> str:
 
 def ask(port: int, query: str) -> Any:
     """The data of an answer of Prometheus' own interface."""
-    with urllib.request.urlopen(f"http://{address(port)}/api/v1/{query}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address(port)}/api/v1/{query}", timeout=60) as answer:
         return json.loads(answer.read())["data"]
 
 

@@ -15,7 +15,7 @@ OURS = [sys.executable, "-c", "import sys; from pysaslauthd.cli.probe import mai
 
 
 def outcome(command: list[str], *flags: str) -> tuple[int, bytes, bytes]:
-    done = subprocess.run([*command, *flags], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+    done = subprocess.run([*command, *flags], stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -34,7 +34,7 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         ["systemd-analyze", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         stdin=subprocess.DEVNULL,
     )

@@ -34,5 +34,5 @@ def lines(tidy: None) -> Lines:
 def syslogd(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "log"))
-        receiver.settimeout(5)
+        receiver.settimeout(60)
         yield receiver

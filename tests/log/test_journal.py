@@ -31,7 +31,7 @@ def test_the_journal_is_known_by_the_descriptor_that_systemd_named(tmp_path: Pat
 def journal(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "journal"))
-        receiver.settimeout(5)
+        receiver.settimeout(60)
         yield receiver
 
 

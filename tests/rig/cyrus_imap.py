@@ -67,7 +67,7 @@ class CyrusImap:
 
         :param mechanism: ``LOGIN``, IMAP's command, or ``PLAIN``, by AUTHENTICATE.
         """
-        imap = imaplib.IMAP4("127.0.0.1", self.port, timeout=15)
+        imap = imaplib.IMAP4("127.0.0.1", self.port, timeout=60)
         try:
             if mechanism == "LOGIN":
                 imap.login(user, password)

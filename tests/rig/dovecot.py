@@ -38,13 +38,13 @@ def doveadm(path: Path, user: str, password: str, *info: str) -> Tested:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
     return Tested(done.returncode, done.stdout)
 
 
-def ask(path: Path, login: str, password: str, *info: str, minor: int = 0, seconds: float = 15.0) -> str | None:
+def ask(path: Path, login: str, password: str, *info: str, minor: int = 0, seconds: float = 60.0) -> str | None:
     """Log in with PLAIN over a plain socket: the reply without its newline, or None when it was closed without one."""
     response = base64.b64encode(f"\0{login}\0{password}".encode()).decode()
     words = ["AUTH", "1", "PLAIN", "service=smtp", *info, f"resp={response}"]

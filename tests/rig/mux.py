@@ -31,7 +31,7 @@ def probe(
     command = [find("testsaslauthd"), "-f", str(mux), "-u", user, "-p", password, "-s", service, "-R", str(repeat)]
     if realm is not None:
         command += ["-r", realm]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
     return Probe(done.returncode % 256, done.stdout + done.stderr)
 
 
@@ -41,7 +41,7 @@ def request(login: str | bytes, password: str | bytes, *more: str | bytes) -> by
     return b"".join(len(field).to_bytes(2, "big") + field for field in fields)
 
 
-def ask_mux(mux: Path, sent: bytes, *, seconds: float = 15.0) -> bytes | None:
+def ask_mux(mux: Path, sent: bytes, *, seconds: float = 60.0) -> bytes | None:
     """Send any bytes to a mux socket, read to the end: the text of one whole answer, or None for none."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(seconds)
@@ -85,11 +85,11 @@ class MuxServer:
         service: str | bytes = "smtp",
         realm: str | bytes = "",
         *more: str | bytes,
-        seconds: float = 15.0,
+        seconds: float = 60.0,
     ) -> bytes | None:
         """Ask over a plain socket in one write: the answer's text, or None when it was closed without one."""
         return self.ask_raw(request(login, password, service, realm, *more), seconds=seconds)
 
-    def ask_raw(self, sent: bytes, *, seconds: float = 15.0) -> bytes | None:
+    def ask_raw(self, sent: bytes, *, seconds: float = 60.0) -> bytes | None:
         """Send any bytes, read to the end: the text of one whole answer, or None for none."""
         return ask_mux(self.mux, sent, seconds=seconds)

@@ -39,4 +39,4 @@ class PassThrough(Slapd):
     def login(self, uid: str, password: str) -> int:
         """The result code of a bind as a person in ou=Staff: 0 right, 49 wrong."""
         command = [find("ldapwhoami"), "-x", "-H", self.uri, "-D", f"uid={uid},ou=Staff,dc=hoge,dc=cxm", "-w", password]
-        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
+        return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode

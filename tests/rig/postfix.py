@@ -129,7 +129,7 @@ class Postfix:
     @contextmanager
     def smtp(self, name: str) -> Iterator[smtplib.SMTP]:
         """An SMTP session that has said EHLO."""
-        with smtplib.SMTP("127.0.0.1", self.ports[name], timeout=15) as smtp:
+        with smtplib.SMTP("127.0.0.1", self.ports[name], timeout=60) as smtp:
             smtp.ehlo()
             yield smtp
 
@@ -147,7 +147,7 @@ class Postfix:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         answers = re.findall(r"^<..? +(235|454|535) (.*)$", done.stdout, re.MULTILINE)

@@ -93,7 +93,7 @@ def missing(names: Iterable[str] = PACKAGES) -> dict[str, list[str]]:
 
 
 def run(command: Sequence[object], *, stdin: str = "", env: Mapping[str, str] | None = None) -> str:
-    """Run a helper program to its end, within 30 s; its output, or an AssertionError that holds it."""
+    """Run a helper program to its end, within two minutes; its output, or an AssertionError that holds it."""
     done = subprocess.run(
         [str(word) for word in command],
         input=stdin,
@@ -101,7 +101,7 @@ def run(command: Sequence[object], *, stdin: str = "", env: Mapping[str, str] | 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, f"{command[0]} ended with status {done.returncode}:\n{done.stdout}"
@@ -151,7 +151,7 @@ def free_ports(count: int) -> list[int]:
     raise StartFailed("no free port is left")
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Return as soon as ``true()`` holds; AssertionError after ``seconds``: a busy machine is no fault."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -163,7 +163,7 @@ def answers(address: tuple[str, int] | Path) -> bool:
     """Whether a TCP port or a UNIX socket accepts a connection."""
     family = socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET
     with socket.socket(family) as client:
-        client.settimeout(1)
+        client.settimeout(30)
         try:
             client.connect(str(address) if isinstance(address, Path) else address)
         except OSError:
@@ -185,7 +185,7 @@ class Program:
         *,
         log: Path,
         ready: Callable[[], bool],
-        seconds: float = 30.0,
+        seconds: float = 60.0,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self._command = [str(word) for word in command]

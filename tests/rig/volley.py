@@ -27,7 +27,7 @@ class Login(NamedTuple):
         return self.answer not in (None, b"OK" if self.right else b"NO")
 
 
-def volley(mux: Path, count: int, *, people: int = 20, wrong_every: int = 0, patience: float = 30.0) -> list[Login]:
+def volley(mux: Path, count: int, *, people: int = 20, wrong_every: int = 0, patience: float = 60.0) -> list[Login]:
     """Log in ``count`` times at once, as u0, u1, …; every ``wrong_every``-th time with a wrong password."""
 
     async def together() -> list[Login]:

@@ -43,7 +43,7 @@ class Greeter:
 
 def connected(path: Path) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
-    client.settimeout(10)
+    client.settimeout(60)
     client.connect(str(path))
     return client
 

@@ -18,8 +18,9 @@ import pytest
 
 from pysaslauthd.model import AuthRequest, Outcome, Peer, Reason
 from pysaslauthd.server import listener
-from pysaslauthd.server.mux import MuxServer
+from pysaslauthd.server.mux import ARRIVAL_SECONDS, LINGER_SECONDS, MuxServer
 from pysaslauthd.wire import mux
+from rig.clock import Clock
 from server.loop import on_a_loop
 
 FOUR = mux.encode_request(AuthRequest(b"penguin", b"penguin-pass", b"smtp", b"hoge.cxm"))
@@ -320,7 +321,8 @@ async def test_a_client_gone_before_it_was_accepted_harms_nobody(tmp_path: Path)
 
 @on_a_loop
 async def test_a_waiting_request_holds_up_no_other(tmp_path: Path) -> None:
-    async with serving(tmp_path, arrival_seconds=0.01) as rig:
+    clock = Clock()
+    async with serving(tmp_path) as rig:
         with rig.connect() as slow:
             await send(slow, LATER[:9])
             await taken(slow)
@@ -330,6 +332,7 @@ async def test_a_waiting_request_holds_up_no_other(tmp_path: Path) -> None:
                 assert await rig.ask(FOUR) == mux.OK
                 assert await rig.ask(WRONG) == mux.NO
                 # When the silent one's time is up, that of the slow one would be too, if it still ran.
+                clock.move(ARRIVAL_SECONDS)
                 assert await everything(silent) == b""
             assert rig.server.open_connections == 1
             rig.decider.waiting.pop()(ACCEPTED)
@@ -448,13 +451,17 @@ async def test_stop_does_not_wait_long_for_the_silent(tmp_path: Path) -> None:
 
 @on_a_loop
 async def test_stop_does_not_wait_long_for_a_client_that_drips(tmp_path: Path) -> None:
-    async with serving(tmp_path, arrival_seconds=1000, linger_seconds=0.02) as rig:
+    clock = Clock()
+    async with serving(tmp_path) as rig:
         with rig.connect() as client:
             await send(client, b" ")
             await taken(client)
             stop = asyncio.ensure_future(rig.server.stop(1000))
             await asyncio.sleep(0)
+            clock.move(LINGER_SECONDS * 0.6)
             await send(client, b" ")
+            await taken(client)
+            clock.move(LINGER_SECONDS * 0.6)
             await stop
             assert await everything(client) == b""
 
