@@ -204,7 +204,7 @@ class Server:
                 delay = min(delay * 2, LAST_RETRY)
                 if self.up is False:
                     self.connect()
-                    if self._connecting is not None:
+                    if self._connecting is not None:  # pragma: no branch - only a stop keeps it None, and ends this
                         await asyncio.wait([self._connecting])
         finally:
             self._reviving = None

@@ -196,7 +196,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close at once."""
-        if self._transport is not None:
+        if self._transport is not None:  # pragma: no branch - there is one within a turn, and a stop waits longer
             self._transport.abort()
 
     def _answer(self, ask: Ask, outcome: Outcome) -> None:

@@ -177,6 +177,21 @@ def test_a_connection_on_which_nothing_is_heard_within_the_time_out_is_given_up(
         server.wait_closed()
 
 
+def test_a_flow_that_fails_late_may_close_the_connection_on_the_others_that_are_late() -> None:
+    async def test() -> None:
+        clock = Clock()
+        async with connected(server, TIMEOUT) as connection:
+            drive(wait(connection.ask(FIND, [b"u0"])), lambda *_: connection.close())
+            other = find(connection)
+            clock.move(TIMEOUT * 2)
+            with pytest.raises(ConnectionLost, match="closed"):
+                await other
+
+    with FakeLdap() as server:
+        server.fault("search", faults.silent, faults.silent)
+        run(test())
+
+
 async def drip_without_end(exchange: Exchange) -> None:
     await exchange.send(b"\x30\x82\x40\x00")
     while not exchange.writer.is_closing():

@@ -20,6 +20,7 @@ from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryTimeout, 
 from pysaslauthd.flow import future
 from pysaslauthd.wire.ldap import request
 from rig import faults, people
+from rig.clock import Clock
 from rig.fake_ldap import FakeLdap
 from rig.loop import run
 
@@ -168,6 +169,40 @@ def test_a_failure_is_said_once_and_so_is_the_return(
     ]
 
 
+def test_a_server_that_a_login_has_found_back_is_not_connected_to_again() -> None:
+    async def test() -> None:
+        clock = Clock()
+        async with served(fake) as server:
+            fake.stop()
+            with pytest.raises(DirectoryDown):
+                await future(server.connected())
+            fake.listen()
+            await future(server.connected())
+            assert server._reviving is not None
+            clock.move(module.FIRST_RETRY * 2)
+            await asyncio.wait([server._reviving])
+            assert server._reviving is None
+
+    with FakeLdap() as fake:
+        run(test())
+        assert fake.accepted == 1
+
+
+def test_the_connection_for_binds_that_has_been_idle_for_longest_is_probed_and_is_the_next() -> None:
+    async def test() -> None:
+        async with served(fake, binders=2) as server:
+            longest, other = await future(server.binder()), await future(server.binder())
+            server.release(longest)
+            server.release(other)
+            server.tend(wanted=True)
+            assert server._binders == [other]
+            await future(_wait(longest))  # the probe is answered before
+            assert server.idle_binder() is longest
+
+    with FakeLdap() as fake:
+        run(test())
+
+
 def test_a_refused_service_account_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         async with served(fake, password=b"wrong") as server:
@@ -212,6 +247,8 @@ def test_a_failure_beside_a_living_connection_does_not_count() -> None:
         async with served(fake) as server:
             await future(server.connected())
             server.failed(ConnectionLost("one of several"))
+            assert server.up
+            server.failed(DirectoryDown("no room for another"))
             assert server.up
 
     with FakeLdap() as fake:

@@ -15,6 +15,7 @@ from pysaslauthd.directory import watcher
 from pysaslauthd.directory.interface import ServerState
 from pysaslauthd.directory.names import name_of
 from pysaslauthd.directory.watch import CHECKS_PER_GRACE, Watch
+from pysaslauthd.directory.watch_connection import Change
 from pysaslauthd.wire.ldap import change
 from rig import faults, people
 from rig import ldap_messages as messages
@@ -238,6 +239,21 @@ def test_a_watch_that_the_server_ends_or_breaks_is_lost(fault: Callable[[int], b
                 server.send(fault(watch_id(server)))
                 await rig.cache.until("watched", "lost")
                 assert error in rig.watch.states()[0].error
+
+    asyncio.run(main())
+
+
+def test_a_change_that_comes_while_the_watch_ends_is_told_to_nobody() -> None:
+    async def main() -> None:
+        with persistent() as server:
+            keep_open(server, 3)
+            async with watching(server) as rig:
+                await rig.cache.until("watched")
+                stopping = asyncio.create_task(rig.watch.stop())
+                await asyncio.sleep(0)  # it has begun
+                rig.watch._watchers[server.uri]._take(Change((NAME,), unclear=True))
+                await stopping
+                assert rig.cache.told == ["watched"]
 
     asyncio.run(main())
 
