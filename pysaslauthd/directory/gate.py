@@ -92,7 +92,8 @@ class Gate:
                 deliver_failure(first.place, self._refusal())
                 continue
             self._count(now)
-            self._turn_away(now)
+            if self._pace:
+                self._turn_away(now)
             self._inside += 1
             deliver(first.place, None)
         if not self._waiting:

@@ -116,5 +116,5 @@ def test_values_are_filled_in_as_they_are_each_in_its_token_s_place() -> None:
 
 @pytest.mark.parametrize("values", [[], [b"a", b"b"]])
 def test_no_value_is_left_out_and_none_is_left_over(values: list[bytes]) -> None:
-    with pytest.raises(ValueError, match="argument 2 is"):
+    with pytest.raises(ValueError, match="sequence of size"):
         Template.parse("uid=%U").fill(values)
