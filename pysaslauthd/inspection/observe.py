@@ -12,6 +12,7 @@ from pysaslauthd.directory.template import escape_filter
 from pysaslauthd.errors import DirectoryError, StoredPasswordError
 from pysaslauthd.flow import Flow
 from pysaslauthd.model import Identity
+from pysaslauthd.wire.ldap import codes
 
 T = TypeVar("T")
 
@@ -155,4 +156,4 @@ def _counted(found: Found) -> str:
 
 
 def _told(bound: Bound) -> str:
-    return f"result {bound.code} {bound.message}".rstrip()
+    return codes.told(bound.code, bound.message)

@@ -71,7 +71,7 @@ def of_bind(bound: Bound, dn: bytes = b"") -> Outcome:
     :raises ProtocolError: a control is malformed.
     """
     reason = _reason(bound)
-    detail = "" if reason is _OK else f"bind: result {bound.code} {bound.message}".rstrip()
+    detail = "" if reason is _OK else f"bind: {codes.told(bound.code, bound.message)}"
     return Outcome(reason, detail, dn, bound.server)
 
 

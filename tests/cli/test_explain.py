@@ -241,7 +241,7 @@ def test_a_bind_is_told(site: Site, server: FakeLdap, password: str, reason: str
     assert told["reason"] == reason
     assert [step["what"] for step in told["steps"]] == ["search", "bind"]
     assert told["steps"][1]["dn"] == told["entry"] == people.PENGUIN_DN
-    assert told["steps"][1]["answer"] == f"result {0 if reason == 'ok' else 49}"
+    assert told["steps"][1]["answer"] == ("result 0 (success)" if reason == "ok" else "result 49 (invalidCredentials)")
 
 
 def test_sasl_plain_is_told(site: Site, server: FakeLdap) -> None:

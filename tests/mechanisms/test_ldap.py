@@ -301,7 +301,7 @@ def test_fastbind_makes_the_dn_and_searches_nothing() -> None:
     directory = FakeDirectory(found(), bound=Bound(49, server="ldap://a"))
     outcome = check(directory, settings("fastbind", **FASTBIND), login="a,b@hoge.cxm")
     dn = rf"uid=a\2cb,{people.PEOPLE}".encode()
-    assert outcome == Outcome(Reason.WRONG_PASSWORD, "bind: result 49", dn, "ldap://a")
+    assert outcome == Outcome(Reason.WRONG_PASSWORD, "bind: result 49 (invalidCredentials)", dn, "ldap://a")
     assert (directory.searches, directory.binds) == ([], [(dn, PASSWORD.encode())])
 
 

@@ -84,7 +84,7 @@ def test_who_may_be_changed_where_nobody_watches_is_not_named(keys: dict[str, An
 def test_who_is_refused_is_not_looked_for() -> None:
     directory = FakeDirectory(found(), bound=Bound(49))
     assert check(directory, watched("fastbind", **FASTBIND)) == Outcome(
-        Reason.WRONG_PASSWORD, "bind: result 49", PENGUIN
+        Reason.WRONG_PASSWORD, "bind: result 49 (invalidCredentials)", PENGUIN
     )
     assert directory.searches == []
 

@@ -110,7 +110,9 @@ def test_the_sub_codes_of_active_directory_are_a_reason(data: str, expected: Rea
 
 def test_the_detail_tells_code_and_message_of_what_was_not_accepted() -> None:
     bound = Bound(53, "Account inactivated.", server="ldap://a")
-    assert verdict.of_bind(bound) == Outcome(Reason.LOCKED, "bind: result 53 Account inactivated.", b"", "ldap://a")
+    assert verdict.of_bind(bound) == Outcome(
+        Reason.LOCKED, "bind: result 53 (unwillingToPerform): Account inactivated.", b"", "ldap://a"
+    )
     assert verdict.of_bind(Bound(0, "welcome", server="ldap://a")) == Outcome(Reason.OK, "", b"", "ldap://a")
 
 

@@ -1,6 +1,8 @@
-"""The result codes (RFC 4511 appendix A) that something here goes by."""
+"""The result codes (RFC 4511 appendix A) that something here goes by, and how any is named."""
 
 from __future__ import annotations
+
+from ldap3.core.results import RESULT_CODES
 
 SUCCESS = 0
 TIME_LIMIT_EXCEEDED = 3
@@ -22,3 +24,12 @@ BUSY = 51
 UNAVAILABLE = 52
 UNWILLING_TO_PERFORM = 53
 OTHER = 80
+
+
+def told(code: int, message: str = "") -> str:
+    """A result for people: ``result 49 (invalidCredentials): message``; a code that nobody has registered is bare.
+
+    :param message: the server's diagnostic message, which may be empty.
+    """
+    name = RESULT_CODES.get(code)
+    return f"result {code}" + (f" ({name})" if name else "") + (f": {message}" if message else "")
