@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import resource
+import select
 import socket
 import sys
 import time
@@ -65,24 +66,24 @@ def test_past_the_bound_of_connections_new_ones_are_closed_at_once_and_places_co
 
 
 def test_a_client_that_says_nothing_is_disconnected_in_time() -> None:
-    with running(request_timeout=0.2) as daemon, connected(daemon.mux) as client:
+    with running(request_timeout=1) as daemon, connected(daemon.mux) as client:
         client.sendall(request(*RIGHT)[:5])
         assert client.recv(1) == b""
-        assert daemon.logged("no whole request within 0.2 s")
+        assert daemon.logged("no whole request within 1 s")
 
 
 def test_with_a_hung_directory_a_login_ends_at_the_deadline_and_past_the_bound_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as hung:
         keys = {"ldap_servers": f"ldap://127.0.0.1:{hung.getsockname()[1]}/", "ldap_auth_method": "bind"}
-        with running(**keys, login_deadline=0.6, max_pending_logins=2) as daemon, ExitStack() as stack:
-            began = time.monotonic()
+        with running(**keys, login_deadline=2, max_pending_logins=2) as daemon, ExitStack() as stack:
             waiting = [stack.enter_context(connected(daemon.mux)) for _ in range(2)]
             for number, client in enumerate(waiting):
                 client.sendall(request(f"user{number}@hoge.cxm", "x", "smtp", ""))
             assert daemon.ask(*RIGHT) is None
             assert daemon.logged("[reason=overloaded]")
+            assert select.select(waiting, [], [], 0)[0] == []
             assert [client.recv(1) for client in waiting] == [b"", b""]
-            assert time.monotonic() - began < 2
+            assert daemon.logged("no answer within 1.8 s")
 
 
 def test_the_limit_of_descriptors_is_raised() -> None:
@@ -101,7 +102,7 @@ def test_the_limit_of_descriptors_is_raised() -> None:
 
 
 def test_a_guesser_is_slowed_down_at_both_doors_and_who_knows_the_password_is_not() -> None:
-    keys = {"free_failures": 3, "failure_delay": 0.3, "ldap_default_realm": "hoge.cxm"}
+    keys = {"free_failures": 3, "failure_delay": 3, "ldap_default_realm": "hoge.cxm"}
     with running("-V", "--dovecot-socket", "{folder}/auth", **keys) as daemon:
         user, right = RIGHT
         doors: tuple[Callable[[str], object], ...] = (
@@ -111,13 +112,13 @@ def test_a_guesser_is_slowed_down_at_both_doors_and_who_knows_the_password_is_no
         for number, door in enumerate((*doors, doors[0])):
             assert door(f"guess {number}") not in (b"OK", None)
         assert "delayed" not in daemon.log
-        for number, door in enumerate(doors):
-            assert seconds(door, f"another {number}") > 0.2
+        for number, door in enumerate((*doors, doors[0])):
+            assert seconds(door, f"another {number}") > 0.2 * 2**number
         said = "many wrong passwords for [user=penguin@hoge.cxm]: refusals are delayed from now on"
         assert daemon.log.count(said) == 1
-        wait_until(lambda: daemon.log.count("[reason=wrong-password]") == 5, "each refusal in the log")
+        wait_until(lambda: daemon.log.count("[reason=wrong-password]") == 6, "each refusal in the log")
         for door in doors:
-            assert seconds(door, right) < 0.2
+            assert seconds(door, right) < 1.9  # and another refusal would take 2 s
         wait_until(lambda: daemon.log.count("auth success") == 2, "both logins in the log")
 
 

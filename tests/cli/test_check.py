@@ -448,7 +448,7 @@ def test_a_name_service_that_hangs_is_given_up_in_time(site: Site, monkeypatch: 
     over = threading.Event()
 
     def hang(*_: Any, **__: Any) -> Any:
-        over.wait(20)
+        over.wait(120)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -553,22 +553,22 @@ def test_a_service_account_that_is_refused_is_an_error(site: Site, server: FakeL
 def test_a_server_that_hangs_is_given_up_in_time(site: Site, server: FakeLdap, operation: str) -> None:
     site.ask(server)
     limit = {"bind": "ldap_connect_timeout", "search": "ldap_timeout"}[operation]
-    site.keys |= {limit: "0.2", "ldap_restart": "no"}
+    site.keys |= {limit: "1", "ldap_restart": "no"}
     server.fault(operation, *[faults.silent] * 20)
     status, found = site.check()
     assert status == 2
     (error,) = found.values()
     assert error["what"] == {"bind": "service bind", "search": "search base"}[operation]
-    assert "within 0.2 s" in error["detail"]
+    assert "within 1 s" in error["detail"]
 
 
 def test_a_machine_that_does_not_answer_is_an_error(site: Site) -> None:
     with deaf() as port:
         site.ask(f"ldap://127.0.0.1:{port}")
-        site.keys["ldap_connect_timeout"] = "0.1"
+        site.keys["ldap_connect_timeout"] = "1"
         status, found = site.check()
     assert (status, list(found)) == (2, ["error connect"])
-    assert "no answer within 0.1 s" in found["error connect"]["detail"]
+    assert "no answer within 1 s" in found["error connect"]["detail"]
 
 
 def test_a_search_base_that_is_not_there_is_an_error(site: Site, server: FakeLdap) -> None:

@@ -82,7 +82,7 @@ class Site:
         process = os.pidfd_open(int(self.pid_file.read_text()))
         try:
             signal.pidfd_send_signal(process, signal.SIGTERM)
-            if not select.select([process], [], [], 10)[0]:
+            if not select.select([process], [], [], 120)[0]:
                 signal.pidfd_send_signal(process, signal.SIGKILL)
                 pytest.fail("SIGTERM did not end it")
         finally:
@@ -254,7 +254,7 @@ def test_ctrl_c_ends_a_start_with_the_status_of_an_interrupted_command(site: Sit
     with subprocess.Popen(command, env=site.environ()) as process, site.config.open("w"):
         process.send_signal(signal.SIGINT)
         try:
-            assert process.wait(30) == 130
+            assert process.wait(120) == 130
         finally:
             process.kill()
 
@@ -375,7 +375,7 @@ def test_in_the_foreground_and_under_systemd_it_stays_and_logs_to_standard_error
         assert process.stderr.readline() == f"saslauthd[{process.pid}]: serving ou=People,dc=hoge,dc=cxm\n"
         assert site.pid_file.read_text() == f"{process.pid}\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(120) == 0
     assert not site.pid_file.exists()
     site.syslog.setblocking(False)
     with pytest.raises(BlockingIOError):

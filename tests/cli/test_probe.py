@@ -138,7 +138,7 @@ def test_a_server_that_closes_over_what_was_asked_is_no_answer(
 
         def close() -> None:
             with server.accept()[0] as client:
-                select.select([client], [], [], 10)
+                select.select([client], [], [], 120)
 
         thread = threading.Thread(target=close)
         thread.start()
@@ -157,7 +157,7 @@ def test_ctrl_c_ends_it_with_the_status_of_an_interrupted_command(tmp_path: Path
             assert client.recv(1000)
             process.send_signal(signal.SIGINT)
             try:
-                assert process.wait(30) == 130
+                assert process.wait(120) == 130
             finally:
                 process.kill()
 

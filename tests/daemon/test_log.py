@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
+from contextlib import ExitStack
 
 import pytest
 from test_house import ROOT
@@ -66,21 +68,26 @@ SECRETS = [
 @pytest.mark.parametrize("conf", [CONF, {**CONF, "ldap_servers": "ldap://127.0.0.1:1/"}])
 def test_no_password_is_in_the_log_at_any_level(form: log.Form, conf: dict[str, str]) -> None:
     service = {"ldap_bind_dn": people.SERVICE_DN, "ldap_password": "s3cret-of-the-service"}
-    conf = {**conf, "request_timeout": "0.1", **({} if "ldif" in conf["ldap_servers"] else service)}
+    conf = {**conf, "request_timeout": "1", **({} if "ldif" in conf["ldap_servers"] else service)}
     stored = people.person("secret", stored=["s3cret-stored", "{UNKNOWN}s3cret", "{SSHA}s3cret!!", "$2b$99$s3cret"])
     files = {"people.ldif": people.tree(2) + stored}
     flags = "-c", "--debug", "--log-format", form, "--dovecot-socket", "{folder}/auth"
-    with Daemon.running(conf, *flags, files=files) as daemon:
+    with Daemon.running(conf, *flags, files=files) as daemon, ExitStack() as stack:
+        late: list[socket.socket] = []
         for secret in SECRETS:
             for user in (people.PENGUIN, "secret@hoge.cxm", "nobody@hoge.cxm", "", "a\0b"):
                 daemon.ask(user, secret, "imap", "", "192.0.2.7")
                 daemon.ask(user, f"{secret}\0more")
             ask(daemon.folder / "auth", "secret@hoge.cxm", secret, "rip=192.0.2.7")
-            daemon.ask_raw(request(people.PENGUIN, secret)[:-3])
+            late.append(stack.enter_context(socket.socket(socket.AF_UNIX)))
+            late[-1].connect(str(daemon.mux))
+            late[-1].sendall(request(people.PENGUIN, secret)[:-3])
             daemon.ask_raw(b"\xff\xff" + secret.encode() * 3)
             with_rest = request(people.PENGUIN, secret, "smtp", "") + secret.encode()
             daemon.ask_raw(with_rest)
         daemon.ask("secret@hoge.cxm", "s3cret-stored")
+        assert [each.recv(1) for each in late] == [b""] * len(SECRETS)
+        assert daemon.logged("no whole request within 1 s")
         said = daemon.log
         daemon.program.stop()
         said = daemon.log

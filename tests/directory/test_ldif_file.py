@@ -223,7 +223,7 @@ def test_once_started_it_looks_by_itself_until_it_is_stopped(path: Path, watch: 
 
     file.runner.run(start())
     path.write_text(TWO)
-    assert turns(lambda: len(file.content.entries) == 2, seconds=5)
+    assert turns(lambda: len(file.content.entries) == 2, seconds=60)
     file.stop()
     content = file.content
     path.write_text(ONE)

@@ -6,9 +6,9 @@ import logging
 import pytest
 
 from pysaslauthd import log
-from pysaslauthd.log import flood
 from pysaslauthd.log.flood import MAX_MESSAGES, MAX_REJECTED, MAX_UNAVAILABLE, MAX_WINDOWS, WINDOW, Flood
 from pysaslauthd.model import Reason
+from rig.clock import Clock as Moved
 from rig.loop import run
 
 from .lines import PENGUIN, Lines, event
@@ -114,13 +114,9 @@ def test_the_end_tells_of_what_is_left() -> None:
     assert len(lines.written) == MAX_REJECTED + 1
 
 
-def test_where_an_event_loop_runs_the_end_of_a_flood_is_told_without_another_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flood, "WINDOW", 0.02)
-    monkeypatch.setattr("pysaslauthd.log.handlers.WINDOW", 0.02)
-
+def test_where_an_event_loop_runs_the_end_of_a_flood_is_told_without_another_line() -> None:
     async def go() -> None:
+        clock = Moved()
         told = asyncio.Event()
 
         class Told(Lines):
@@ -130,9 +126,11 @@ def test_where_an_event_loop_runs_the_end_of_a_flood_is_told_without_another_lin
                 return super()._write(record, line)
 
         lines = Told()
+        lines._flood = Flood(lambda: clock.now)
         for _ in range(MAX_REJECTED + 7):
             lines.handle(record(failure()))
-        await asyncio.wait_for(told.wait(), 5)
+        clock.move(WINDOW)
+        await told.wait()
         assert lines.written[-1][1].endswith(" [repeated=7]")
 
     run(go())

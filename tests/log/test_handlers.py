@@ -13,6 +13,8 @@ import pytest
 from pysaslauthd import log
 from pysaslauthd.log import flood, handlers
 from pysaslauthd.model import Outcome, Reason, identify
+from rig.clock import Clock
+from rig.loop import run
 
 from .lines import PENGUIN
 
@@ -146,22 +148,28 @@ def test_a_record_that_cannot_be_formatted_breaks_nobody(tidy: None, capsys: pyt
 def test_a_flood_is_told_of_when_it_ends_though_nothing_more_is_logged(
     tidy: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flood, "WINDOW", 0.1)
-    monkeypatch.setattr(handlers, "WINDOW", 0.02)  # it looks too early, and again
+    monkeypatch.setattr(handlers, "WINDOW", flood.WINDOW * 0.6)  # it looks too early, and again
     reader, writer = os.pipe()
 
     async def count() -> None:
-        log.setup([log.StderrHandler(writer)], verbose=False)
+        clock = Clock()
+        handler = log.StderrHandler(writer)
+        handler._flood = flood.Flood(lambda: clock.now)
+        log.setup([handler], verbose=False)
         for _ in range(flood.MAX_MESSAGES + 3):
             logging.getLogger("pysaslauthd").warning("the same")
         said = os.read(reader, 65536).decode()
         assert said.count("the same\n") == flood.MAX_MESSAGES
         told = asyncio.Event()
         asyncio.get_running_loop().add_reader(reader, told.set)
-        async with asyncio.timeout(60):
-            await told.wait()
+        clock.move(flood.WINDOW * 0.6)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not told.is_set()
+        clock.move(flood.WINDOW * 0.6)
+        await told.wait()
 
-    asyncio.run(count())
+    run(count())
     assert "the same (repeated 3 times in" in os.read(reader, 65536).decode()
     for fd in (reader, writer):
         os.close(fd)

@@ -73,7 +73,7 @@ class Meddler:
         self._call(self._meddle(way))
 
     def _call(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     async def _meddle(self, way: str) -> None:
         before, self._way = self._way, "pass" if way == "silent" else way

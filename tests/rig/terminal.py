@@ -47,7 +47,7 @@ def on_terminal(*words: str, prompt: str = "", reply: str = "", **environ: str) 
             if prompt and prompt.encode() in shown:
                 os.write(ours, reply.encode() + b"\n")
                 prompt = ""
-        return Shown(process.wait(20), shown.decode().replace("\r\n", "\n"))
+        return Shown(process.wait(120), shown.decode().replace("\r\n", "\n"))
     finally:
         os.close(ours)
         if process.poll() is None:

@@ -260,6 +260,7 @@ def test_last_replies_are_given_a_moment_to_be_read(path: Path, monkeypatch: pyt
         assert (await reader.hear_the_end()).count(b"\n") == 899
         while here.server.open_connections > 1:  # noqa: ASYNC110 - as in empty()
             await asyncio.sleep(0)
+        assert here.server.open_connections == 1
         clock.move(dovecot.FLUSH_SECONDS)
         await here.empty()
 
