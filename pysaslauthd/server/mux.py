@@ -75,7 +75,8 @@ class MuxServer:
         self._exchanges: set[_Exchange] = set()
         self._arriving: Deadlines[_Exchange] = Deadlines(arrival_seconds, _Exchange.expire)
         self._lingering: Deadlines[_Exchange] = Deadlines(linger_seconds, _Exchange.close)
-        self._answered: list[tuple[_Exchange, bytes]] | None = None
+        self._answered: list[tuple[_Exchange, bytes]] = []
+        self._gathering = False
         self._empty: asyncio.Event | None = None
 
     @property
@@ -116,15 +117,30 @@ class MuxServer:
         # Step by step for all that came together, since the same step again finds the processor's caches warm: that
         # halves the time of each.
         received = [(exchange, exchange.read()) for exchange in exchanges]
-        self._answered = answered = list[tuple[_Exchange, bytes]]()
+        self._gathering = True
         try:
             for exchange, data in received:
                 if data is not None:
                     exchange.take(data)
         finally:
-            self._answered = None
-            for exchange, reply in answered:
-                exchange.send(reply)
+            self._send_answers()
+
+    def _answer_later(self, exchange: _Exchange, reply: bytes) -> None:
+        """Send an answer with the others of this turn of the event loop.
+
+        Each wakes a client, which may take the processor: what is left to do here is done first, and the directory has
+        the turn's requests before the clients have its answers.
+        """
+        self._answered.append((exchange, reply))
+        if not self._gathering:
+            self._gathering = True
+            asyncio.get_running_loop().call_soon(self._send_answers)
+
+    def _send_answers(self) -> None:
+        self._gathering = False
+        answered, self._answered = self._answered, []
+        for exchange, reply in answered:
+            exchange.send(reply)
 
 
 class _Exchange:
@@ -227,9 +243,9 @@ class _Exchange:
             self._reply(server._unavailable)
 
     def _reply(self, reply: bytes) -> None:
-        answered = self._server._answered
-        if answered is not None:
-            answered.append((self, reply))
+        server = self._server
+        if len(server._exchanges) > 1:
+            server._answer_later(self, reply)
         else:
             self.send(reply)
 

@@ -369,6 +369,49 @@ async def test_a_fault_in_deciding_keeps_nobody_elses_answer_back(tmp_path: Path
             assert await rig.ask(FOUR) == mux.OK
 
 
+async def waiting(rig: Rig, count: int) -> list[Callable[[Outcome], None]]:
+    """What answers these many who ask for ``later``, once all have asked."""
+    while len(rig.decider.waiting) < count:
+        rig.decider.asked.clear()
+        await rig.decider.asked.wait()
+    return rig.decider.waiting
+
+
+@on_a_loop
+async def test_the_answers_of_one_turn_leave_together_when_it_ends(tmp_path: Path) -> None:
+    async with serving(tmp_path) as rig:
+        with rig.connect() as one, rig.connect() as other:
+            for client in (one, other):
+                await send(client, LATER)
+            for then in await waiting(rig, 2):
+                then(ACCEPTED)
+            with pytest.raises(BlockingIOError):
+                one.recv(1)
+            assert [await everything(client) for client in (one, other)] == [mux.OK] * 2
+
+
+@on_a_loop
+async def test_the_answer_of_who_is_alone_leaves_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as rig:
+        with rig.connect() as alone:
+            await send(alone, LATER)
+            [then] = await waiting(rig, 1)
+            then(ACCEPTED)
+            assert alone.recv(len(mux.OK)) == mux.OK
+
+
+@on_a_loop
+async def test_answers_of_the_turn_in_which_it_stops_are_sent(tmp_path: Path) -> None:
+    async with serving(tmp_path) as rig:
+        with rig.connect() as one, rig.connect() as other:
+            for client in (one, other):
+                await send(client, LATER)
+            for then in await waiting(rig, 2):
+                then(ACCEPTED)
+            await rig.server.stop(0)
+            assert [await everything(client) for client in (one, other)] == [mux.OK] * 2
+
+
 class Unreadable(socket.socket):
     """Linux resets no connection to which nothing was sent, but memory may lack, or a policy forbid to read."""
 
