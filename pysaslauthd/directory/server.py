@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 
 SEARCH_CONNECTIONS = 4
 """Connections for searches at most. 389 DS serves five requests of one connection at a time."""
-BUSY = 5
-"""Requests in flight on the least busy connection from which another connection is worth making."""
+BUSY = 8
+"""Requests in flight on the least busy connection from which another connection is worth making: the more there are,
+the fewer requests share a write, and answers a read. With 5, 16 logins in flight cost a tenth more CPU time."""
 IDLE_BINDERS = 16
 """Idle connections kept for user binds at most, where ``-n 0`` sets no bound."""
 FIRST_RETRY = 1.0
