@@ -245,11 +245,11 @@ def test_a_hung_server_is_given_up_as_a_whole() -> None:
 def test_a_failure_beside_a_living_connection_does_not_count() -> None:
     async def test() -> None:
         async with served(fake) as server:
-            await future(server.connected())
-            server.failed(ConnectionLost("one of several"))
-            assert server.up
+            searcher = await future(server.connected())
             server.failed(DirectoryDown("no room for another"))
-            assert server.up
+            assert (server.up, searcher.pending) == (True, 0)
+            server.failed(ConnectionLost("one of several"))
+            assert (server.up, searcher.pending) == (True, 1)  # it is probed
 
     with FakeLdap() as fake:
         run(test())
