@@ -80,7 +80,7 @@ def test_a_directory_far_away_takes_many_questions_at_once(slapd: Slapd) -> None
             seen = tools.load(peer.protocol, peer.socket, in_flight=20, logins=100)
             assert seen.accepted == 100
             assert seen.p50_ms >= 100
-            assert seen.seconds < 100 * 0.1 / 4
+            assert seen.seconds < 100 * 0.1 / 2
 
 
 def test_cpu_time_is_that_of_the_whole_tree() -> None:

@@ -36,7 +36,7 @@ def running_original(run_dir: Path) -> Iterator[int]:
         yield pid
     finally:
         signal.pidfd_send_signal(process, signal.SIGTERM)
-        assert select.select([process], [], [], 10)[0], "the original does not end"
+        assert select.select([process], [], [], 60)[0], "the original does not end"
         os.close(process)
 
 

@@ -53,10 +53,11 @@ def who(login: str | bytes, service: bytes = b"smtp") -> Identity:
 
 
 @asynccontextmanager
-async def asking(*servers: DirectoryServer | str, seconds: float = 5.0, **keys: Any) -> AsyncIterator[Servers]:
+async def asking(*servers: DirectoryServer | str, seconds: float = 20.0, **keys: Any) -> AsyncIterator[Servers]:
     uris = tuple(server_of(each if isinstance(each, str) else each.uri) for each in servers)
     account = {"bind_dn": people.SERVICE_DN, "password": people.SERVICE_PASSWORD.encode()}
-    directory = Servers(LdapSettings(servers=uris, **{**account, **keys}), deadline=seconds * len(uris))
+    waits = {"timeout": seconds, "connect_timeout": seconds}
+    directory = Servers(LdapSettings(servers=uris, **{**account, **waits, **keys}), deadline=seconds * len(uris))
     try:
         yield directory
     finally:
@@ -295,8 +296,8 @@ def test_a_server_that_dies_or_hangs_is_passed_over_and_found_again(
 ) -> None:
     async def test() -> None:
         async with (
-            asking(own, seconds=0.5, connect_timeout=0.5) as alone,
-            asking(own, slapd, seconds=0.5, connect_timeout=0.5) as both,
+            asking(own, seconds=1.2, connect_timeout=1.2) as alone,
+            asking(own, slapd, seconds=1.2, connect_timeout=1.2) as both,
         ):
             for directory in (alone, both):
                 await finds_and_binds(directory)

@@ -66,11 +66,11 @@ class Door:
         thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
         thread.start()
         try:
-            assert started.wait(5), "the socket does not listen"
+            assert started.wait(60), "the socket does not listen"
             yield
         finally:
             loop.call_soon_threadsafe(stopping.set)
-            thread.join(10)
+            thread.join(60)
             loop.close()
 
 

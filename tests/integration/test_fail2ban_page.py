@@ -78,7 +78,7 @@ def test_who_guesses_is_banned_and_let_in_again(site: Path) -> None:
         [find("fail2ban-server"), "-c", site, "-f", "start"],
         log=site / "server.log",
         ready=lambda: "Server ready" in server.said,
-        seconds=30,
+        seconds=60,
     )
     server.start()
     try:

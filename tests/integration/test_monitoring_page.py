@@ -95,7 +95,7 @@ def test_prometheus_scrapes_as_the_page_says(tmp_path: Path) -> None:
         ],
         log=tmp_path / "log",
         ready=lambda: "Server is ready to receive web requests" in prometheus.said,
-        seconds=30,
+        seconds=60,
     )
     flags = options(PAGE, "options", {"127.0.0.1:9797": Path(address(port))})
     with Daemon.running(CONF, *flags, files=FILES) as daemon:

@@ -20,7 +20,7 @@ def test_a_login_past_its_lifetime_lasts_while_the_directory_is_away_and_no_long
     authority: Authority, lose: Callable[[Slapd], None], find: Callable[[Slapd], None]
 ) -> None:
     need("slapd", "slapadd", "ldapmodify")
-    keys = {"cache_stale": "600", "login_deadline": "1", "ldap_timeout": "0.5", "ldap_connect_timeout": "0.3"}
+    keys = {"cache_stale": "600", "login_deadline": "2", "ldap_timeout": "1", "ldap_connect_timeout": "1"}
     with Slapd(authority) as slapd, Daemon.running(article(slapd, "custom", **keys), "-c", "-t", "1", "-V") as daemon:
         assert daemon.ask(*RIGHT) == b"OK"
         lose(slapd)
@@ -29,7 +29,7 @@ def test_a_login_past_its_lifetime_lasts_while_the_directory_is_away_and_no_long
         began = time.monotonic()
         assert daemon.ask(people.PENGUIN, "wrong") is None
         assert daemon.ask("somebody@hoge.cxm", people.PENGUIN_PASSWORD) is None
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 15
 
         find(slapd)
         slapd.replace(people.PENGUIN_DN, "userPassword", people.ssha("another"))

