@@ -17,8 +17,7 @@ from rig.programs import wait_until
 
 SHOWN = [
     (rf"pysaslauthd {re.escape(__version__)}  pid \d+", "pysaslauthd 1.0.0  pid 4711"),
-    (r"(up|ago|for|earlier) ?\d+ s\b", r"\1 0 s"),
-    (r"loaded \d+ s", "loaded 0 s"),
+    (r"(up|ago|for|earlier|loaded) ?(\d+ min )?\d+ s\b", r"\1 0 s"),
     (
         r"now [\d.]+ per second, half within [\d.]+ ms, 99 % within [\d.]+ ms",
         "now 1.2 per second, half within 2.8 ms, 99 % within 501.7 ms",

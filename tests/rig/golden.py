@@ -6,6 +6,7 @@ writes what it says now. Numbers that change from run to run (milliseconds, days
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 
@@ -29,7 +30,9 @@ def compare(name: str, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert path.exists(), f"{path}: set PYSASLAUTHD_WRITE_OUTPUT=1 to write it"
-    assert _steady(text) == _steady(path.read_text()), f"{path} is stale: set PYSASLAUTHD_WRITE_OUTPUT=1 to write it"
+    kept, said = (_steady(each).splitlines() for each in (path.read_text(), text))
+    difference = "\n".join(difflib.unified_diff(kept, said, "kept", "said", lineterm="", n=0))
+    assert kept == said, f"{path} is stale: set PYSASLAUTHD_WRITE_OUTPUT=1 to write it\n{difference}"
 
 
 def _steady(text: str) -> str:
