@@ -76,7 +76,8 @@ class LdifFile:
         try:
             reading = read(path)
         except OSError as error:
-            raise StartError(f"{path}: {error.strerror}") from error
+            to_do = "; create it, or mend ldap_servers" if isinstance(error, FileNotFoundError) else ""
+            raise StartError(f"{path}: {error.strerror}{to_do}") from error
         self.content = reading.content
         self._version: _Version | None = reading.version
         self._seen = reading.version

@@ -92,7 +92,11 @@ def test_a_reload_takes_up_files_that_came_changed_and_went(capsys: pytest.Captu
     [
         ("a.cxm.conf", "ldap_scope: deep\n", "realms.d/a.cxm.conf:1: ldap_scope: "),
         ("A.CXM.conf", "", "are for one realm"),
-        ("c.cxm.conf", "ldap_servers: ldif:///none.ldif\n", "/none.ldif: No such file"),
+        (
+            "c.cxm.conf",
+            "ldap_servers: ldif:///none.ldif\n",
+            "/none.ldif: No such file or directory; create it, or mend ldap_servers",
+        ),
         ("c.cxm.conf", "user: root\n", "realms.d/c.cxm.conf:1: user: cannot be a realm's own"),
     ],
 )
