@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -31,6 +32,9 @@ NEXT_ADDRESS_SECONDS = 0.25
 # Verification results of OpenSSL, X509_V_ERR_... in x509_vfy.h.
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 _OTHER_NAME = frozenset({62, 64})
+
+# Where a host has several addresses, asyncio makes one text of what became of each.
+_NUMBERS = re.compile(r"\[Errno (\d+)\]")
 
 
 async def wait(reply: Reply[Answer]) -> Answer:
@@ -177,6 +181,8 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> str:
 def _text(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
+    if numbers := _NUMBERS.findall(str(error)):
+        return ", ".join(dict.fromkeys(os.strerror(int(number)) for number in numbers))
     return str(error) or type(error).__name__
 
 

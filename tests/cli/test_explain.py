@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -360,6 +361,15 @@ def test_a_configuration_that_cannot_be_used_is_status_2(site: Site, capsys: pyt
     site.people.unlink()
     site.write()
     assert control.main(["explain", "-O", str(site.config), "--no-password", people.PENGUIN]) == 2
+
+
+def test_a_host_whose_addresses_all_refuse_is_told_in_a_few_words(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{host}", port)) for host in (1, 2)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    site.ask(f"ldap://ldap.hoge.cxm:{port}")
+    told = site.told(people.PENGUIN)
+    assert (told["reason"], told["detail"]) == ("directory-down", f"ldap://ldap.hoge.cxm:{port}: Connection refused")
 
 
 def test_who_may_not_read_the_configuration_is_told_who_may(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
