@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from rig.loop import run
 from rig.needs import need, need_root
 from rig.programs import free_port
 
-DNS = ("127.0.9.53", 53)
-"""/etc/resolv.conf cannot name a port."""
+DNS = (str(IPv4Address("127.64.0.0") + os.getpid()), 53)
+"""/etc/resolv.conf cannot name a port, so each run on a machine has an address: a process id has 22 bits."""
 START = 'mount --bind "$1" /etc/resolv.conf; mount --bind "$2" /etc/hosts; shift 2; exec "$@"'
 """A program that has a resolver of its own."""
 
