@@ -124,14 +124,12 @@ class DirectoryRefused(DirectoryError):
     """A result code that is about the server or the service account, not about the user.
 
     :param code: LDAP result code (RFC 4511 section 4.1.9, appendix A).
-    :param message: the server's diagnostic message.
-    :param doing: what was asked, for the log.
+    :param text: what was asked, and the result as ``wire.ldap.codes`` tells it, for the log.
     """
 
-    def __init__(self, code: int, message: str, doing: str) -> None:
+    def __init__(self, code: int, text: str) -> None:
         self.code = code
-        self.message = message
-        super().__init__(f"{doing}: result {code}" + (f" ({message})" if message else ""))
+        super().__init__(text)
 
 
 class ServiceBindRefused(DirectoryRefused):

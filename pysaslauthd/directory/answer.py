@@ -55,4 +55,4 @@ def refuse(answer: Answer, doing: str) -> DirectoryRefused:
     code, message, referrals = answer.result
     if referrals:
         message = f"{message} referral to {' '.join(referrals)}".strip()
-    return DirectoryRefused(code, message, f"{answer.server.text}: {doing}")
+    return DirectoryRefused(code, f"{answer.server.text}: {doing}: {codes.told(code, message)}")

@@ -159,7 +159,7 @@ class Connector:
             refused = refuse(answer, who)
             if refused.code in TRANSIENT:
                 raise refused
-            raise ServiceBindRefused(refused.code, refused.message, f"{connection.server.text}: {who}")
+            raise ServiceBindRefused(refused.code, str(refused))
 
 
 def _keep_alive(link: socket.socket) -> None:

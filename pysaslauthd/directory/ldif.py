@@ -140,7 +140,7 @@ class LdifDirectory:
                 return Bound(codes.SUCCESS)
         for failure in unchecked:
             if failure.reason.verdict is Verdict.UNAVAILABLE:
-                raise DirectoryRefused(codes.OTHER, str(failure), "bind")
+                raise DirectoryRefused(codes.OTHER, f"bind: {codes.told(codes.OTHER, str(failure))}")
         return Bound(codes.INVALID_CREDENTIALS, str(unchecked[0]) if unchecked else "")
 
     async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
@@ -148,7 +148,8 @@ class LdifDirectory:
 
         :raises DirectoryRefused: result 7.
         """
-        raise DirectoryRefused(codes.AUTH_METHOD_NOT_SUPPORTED, "an LDIF file has no SASL", "SASL PLAIN bind")
+        result = codes.told(codes.AUTH_METHOD_NOT_SUPPORTED, "an LDIF file has no SASL")
+        raise DirectoryRefused(codes.AUTH_METHOD_NOT_SUPPORTED, f"SASL PLAIN bind: {result}")
 
     def states(self) -> list[ServerState]:
         """The file's state: up, with the content that was read last; ``error`` is why it could not be read since."""

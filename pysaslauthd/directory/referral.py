@@ -152,8 +152,8 @@ class _Pursuit:
             late = f"{answer.server.text}: its referrals were not followed within {seconds:g} s"
             raise DirectoryTimeout(late, silent=False) from None
         except _NotFollowedError as error:
-            doing = f"{answer.server.text}: search"
-            raise DirectoryRefused(codes.REFERRAL, f"referral not followed: {error}", doing) from None
+            result = codes.told(codes.REFERRAL, f"not followed: {error}")
+            raise DirectoryRefused(codes.REFERRAL, f"{answer.server.text}: search: {result}") from None
 
     async def _complete(self, search: Search, answer: Answer, hops: int) -> Answer:
         """An answer, with the answers to its referrals in their place."""

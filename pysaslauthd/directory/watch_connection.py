@@ -11,7 +11,7 @@ from pysaslauthd.directory.areas import Area
 from pysaslauthd.directory.connection import LdapConnection, Pulse
 from pysaslauthd.directory.names import name_of, name_of_uuid
 from pysaslauthd.errors import ProtocolError
-from pysaslauthd.wire.ldap import change, request, response
+from pysaslauthd.wire.ldap import change, codes, request, response
 from pysaslauthd.wire.ldap.request import Control
 from pysaslauthd.wire.ldap.response import Response
 
@@ -164,7 +164,7 @@ class WatchConnection(LdapConnection):
             super()._take(message)
         elif message.operation == response.SEARCH_DONE:
             code, text, _ = response.result(message)
-            raise ProtocolError(f"the server ended the {dialect.how}: result {code}" + (f" ({text})" if text else ""))
+            raise ProtocolError(f"the server ended the {dialect.how}: {codes.told(code, text)}")
         else:
             told = dialect.read(message)
             if told is not None:

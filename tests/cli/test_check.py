@@ -17,7 +17,7 @@ import pytest
 from pysaslauthd.cli import control
 from pysaslauthd.directory import watcher
 from pysaslauthd.inspection import settings
-from pysaslauthd.wire.ldap import change
+from pysaslauthd.wire.ldap import change, codes
 from rig import Authority, faults, people
 from rig.dated_authority import DatedAuthority
 from rig.deaf import deaf
@@ -297,7 +297,7 @@ def test_a_watch_that_is_refused_is_a_warning(site: Site, server: FakeLdap, code
     assert (status, list(found)) == (1, ["warning watch"])
     said = found["warning watch"]["detail"]
     assert said.startswith("no change is told: ")
-    assert f"the server ended the persistent search: result {code} (not for you)" in said
+    assert f"the server ended the persistent search: {codes.told(code, 'not for you')}" in said
 
 
 def test_a_server_that_cannot_tell_of_changes_is_a_warning(site: Site, server: FakeLdap) -> None:
@@ -536,7 +536,7 @@ def test_a_server_that_refuses_starttls_is_an_error(site: Site, server: FakeLdap
     site.keys |= {"ldap_start_tls": "yes", "ldap_tls_cacert_file": str(authority.certificate)}
     status, found = site.check()
     assert (status, list(found)) == (2, ["error TLS"])
-    assert found["error TLS"]["detail"].startswith("StartTLS: result 2")
+    assert found["error TLS"]["detail"].startswith("StartTLS: result 2 (protocolError)")
 
 
 def test_a_service_account_that_is_refused_is_an_error(site: Site, server: FakeLdap) -> None:
@@ -544,7 +544,9 @@ def test_a_service_account_that_is_refused_is_an_error(site: Site, server: FakeL
     site.keys["ldap_password"] = "no-such"
     status, out = site.text()
     assert status == 2
-    assert re.search(rf"error +service bind +[0-9.]+ ms +bind as {people.SERVICE_DN}: result 49", out)
+    assert re.search(
+        rf"error +service bind +[0-9.]+ ms +bind as {people.SERVICE_DN}: result 49 \(invalidCredentials\)", out
+    )
     assert "to do: mend ldap_bind_dn or its password" in out
     assert "no-such" not in out
 
@@ -662,7 +664,7 @@ def test_another_refusal_to_compare_is_told_as_it_is(site: Site, server: FakeLda
     server.fault("compare", faults.result(80, "on fire"))
     status, found = site.check()
     assert (status, list(found)) == (2, ["error group"])
-    assert "result 80 (on fire)" in found["error group"]["detail"]
+    assert "result 80 (other): on fire" in found["error group"]["detail"]
 
 
 @pytest.mark.parametrize(("faults_", "what"), [(1, "search base"), (2, "users")])
@@ -671,7 +673,7 @@ def test_a_search_that_is_refused_is_told_as_it_is(site: Site, server: FakeLdap,
     server.fault("search", *[faults.honest] * (faults_ - 1), faults.result(80, "on fire"))
     status, found = site.check()
     assert (status, next(iter(found))) == (2, f"error {what}")
-    assert "result 80 (on fire)" in found[f"error {what}"]["detail"]
+    assert "result 80 (other): on fire" in found[f"error {what}"]["detail"]
 
 
 def test_without_users_their_groups_are_not_looked_for(site: Site, server: FakeLdap) -> None:

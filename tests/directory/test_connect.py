@@ -197,9 +197,9 @@ def test_a_wrong_name_is_refused_and_the_text_says_what_to_do(tmp_path: Path) ->
 
 
 def test_start_tls_refused(server: FakeLdap) -> None:
-    assert refusal(server, start_tls=True) == "StartTLS: result 2 (unsupported extended operation)"
+    assert refusal(server, start_tls=True) == "StartTLS: result 2 (protocolError): unsupported extended operation"
     server.fault("extended", faults.result(10, "elsewhere", referrals=["ldap://b/"]))
-    assert refusal(server, start_tls=True) == "StartTLS: result 10 (elsewhere referral to ldap://b/)"
+    assert refusal(server, start_tls=True) == "StartTLS: result 10 (referral): elsewhere referral to ldap://b/"
     assert binds(server) == []
 
 
@@ -287,8 +287,8 @@ def test_a_refused_connection_and_hosts_that_are_not_there() -> None:
         (faults.close, "the server closed the connection"),
         (faults.raw(messages.GARBAGE), "the server's answer is not LDAP"),
         (faults.raw(messages.disconnection(52, "going")), "the server ends the connection: going"),
-        (faults.result(51, "later"), "bind as cn=userretriever,dc=hoge,dc=cxm: result 51 (later)"),
-        (faults.result(52), "bind as cn=userretriever,dc=hoge,dc=cxm: result 52"),
+        (faults.result(51, "later"), "bind as cn=userretriever,dc=hoge,dc=cxm: result 51 (busy): later"),
+        (faults.result(52), "bind as cn=userretriever,dc=hoge,dc=cxm: result 52 (unavailable)"),
     ],
 )
 def test_a_service_bind_that_is_not_answered(server: FakeLdap, fault: faults.Fault, text: str) -> None:
@@ -320,7 +320,7 @@ def test_a_refused_service_bind_says_who_and_where(server: FakeLdap, keys: dict[
         with pytest.raises(ServiceBindRefused) as refused:
             async with connected(server, as_service=True, **keys):
                 pass
-        assert (refused.value.code, str(refused.value)) == (49, f"{server.uri}: {who}: result 49")
+        assert (refused.value.code, str(refused.value)) == (49, f"{server.uri}: {who}: result 49 (invalidCredentials)")
 
     run(test())
     server.wait_closed()

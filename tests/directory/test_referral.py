@@ -219,7 +219,7 @@ def test_what_is_not_followed_is_counted() -> None:
 def test_a_referral_that_is_not_followed_is_no_answer() -> None:
     with FakeLdap() as server:
         server.fault("search", refer("http://x/", "ldap:///dc=y"))
-        reason = r"search: result 10 \(referral not followed: http://x/ neither .*; ldap:///dc=y names no host\)"
+        reason = r"search: result 10 \(referral\): not followed: http://x/ neither .*; ldap:///dc=y names no host$"
         with pytest.raises(DirectoryRefused, match=reason):
             found(server)
 
@@ -231,7 +231,7 @@ def test_where_a_followed_server_gives_no_answer_nothing_is_known() -> None:
             found(server)
         server.table.references[:] = [other.uri]
         other.fault("search", faults.result(50, "no"))
-        with pytest.raises(DirectoryRefused, match=r"search: result 50 \(no\)"):
+        with pytest.raises(DirectoryRefused, match=r"search: result 50 \(insufficientAccessRights\): no$"):
             found(server)
         other.fault("search", faults.close)
         with pytest.raises(DirectoryError):

@@ -213,7 +213,7 @@ def test_a_refused_service_account_is_said_once(caplog: pytest.LogCaptureFixture
     with FakeLdap() as fake, caplog.at_level(logging.INFO):
         run(test())
     assert [record.message for record in caplog.records if record.name == module.__name__] == [
-        f"directory server failed: {fake.uri}: bind as {people.SERVICE_DN}: result 49"
+        f"directory server failed: {fake.uri}: bind as {people.SERVICE_DN}: result 49 (invalidCredentials)"
     ]
     assert "wrong" not in caplog.text
 

@@ -224,7 +224,10 @@ def test_a_lost_connection_is_told_at_once_and_made_again(caplog: pytest.LogCapt
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (lambda at: messages.result("search", at, 50, "no"), "the server ended the persistent search: result 50 (no)"),
+        (
+            lambda at: messages.result("search", at, 50, "no"),
+            "the server ended the persistent search: result 50 (insufficientAccessRights): no",
+        ),
         (lambda at: messages.entry(at, people.PENGUIN_DN, {}), "does not decode"),
         (lambda _: messages.disconnection(), "the server ends the connection"),
         (lambda _: messages.GARBAGE, "is not LDAP"),
@@ -405,7 +408,9 @@ def test_servers_come_and_go() -> None:
 def test_a_search_that_a_server_refuses_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with watching(server):
-            await asyncio.to_thread(wait_until, lambda: "result 80 (on fire)" in caplog.text, "the refusal in the log")
+            await asyncio.to_thread(
+                wait_until, lambda: "result 80 (other): on fire" in caplog.text, "the refusal in the log"
+            )
 
     with persistent() as server:
         server.fault("search", faults.result(80, "on fire"))

@@ -117,7 +117,7 @@ def test_the_wrong_authority_is_told(check: Check, server: DirectoryServer, wron
 def test_a_wrong_password_of_the_service_account_is_told(check: Check, server: DirectoryServer) -> None:
     steps = check.steps(article(server, ldap_password="wrong"))
     assert steps["service bind"]["result"] == "error"
-    assert "result 49" in steps["service bind"]["detail"]
+    assert "result 49 (invalidCredentials)" in steps["service bind"]["detail"]
     assert steps["users"]["detail"] == "service bind failed"
 
 

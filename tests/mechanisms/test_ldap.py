@@ -212,7 +212,7 @@ def test_what_expires_expires_by_the_clock() -> None:
 
 
 def test_who_may_not_use_the_control_is_asked_without_it_from_then_on() -> None:
-    refused = DirectoryRefused(50, "Insufficient access rights", "search")
+    refused = DirectoryRefused(50, "search: Insufficient access rights")
     directory = FakeDirectory(refused, found(entry(userPassword=SSHA)))
 
     async def twice() -> None:
@@ -228,11 +228,14 @@ def test_who_may_not_use_the_control_is_asked_without_it_from_then_on() -> None:
 
 
 def test_a_search_that_is_refused_without_the_control_too_is_refused() -> None:
-    directory = FakeDirectory(DirectoryRefused(50, "no", "search"))
+    directory = FakeDirectory(DirectoryRefused(50, "search: result 50 (insufficientAccessRights): no"))
     outcome = check(directory, settings())
-    assert (outcome.reason, outcome.detail) == (Reason.DIRECTORY_REFUSED, "search: result 50 (no)")
+    assert (outcome.reason, outcome.detail) == (
+        Reason.DIRECTORY_REFUSED,
+        "search: result 50 (insufficientAccessRights): no",
+    )
     assert len(directory.searches) == 2
-    directory = FakeDirectory(DirectoryRefused(50, "no", "search"))
+    directory = FakeDirectory(DirectoryRefused(50, "search: result 50 (insufficientAccessRights): no"))
     check(directory, settings(ldap_account_state="no"))
     assert len(directory.searches) == 1
 
@@ -330,8 +333,8 @@ def test_fastbind_by_sasl_plain_sends_the_login_and_learns_the_dn(login: str, re
         (DirectoryDown("down"), Reason.DIRECTORY_DOWN),
         (ConnectionLost("lost"), Reason.DIRECTORY_DOWN),
         (DirectoryTimeout("late", silent=True), Reason.DIRECTORY_TIMEOUT),
-        (DirectoryRefused(1, "no", "search"), Reason.DIRECTORY_REFUSED),
-        (ServiceBindRefused(49, "", "bind as cn=a"), Reason.SERVICE_BIND_REFUSED),
+        (DirectoryRefused(1, "search: result 1 (operationsError): no"), Reason.DIRECTORY_REFUSED),
+        (ServiceBindRefused(49, "bind as cn=a: result 49 (invalidCredentials)"), Reason.SERVICE_BIND_REFUSED),
     ],
 )
 def test_an_error_of_the_directory_is_unavailable_wherever_it_happens(error: DirectoryError, reason: Reason) -> None:

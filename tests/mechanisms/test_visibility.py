@@ -14,7 +14,7 @@ from rig import people
 
 ALL = "nsAccountLock:rsc, userPassword:rs, passwordExpirationTime:rs"
 USABLE = {ACCOUNT_USABILITY: bytes.fromhex("800100")}
-NO_RIGHT = DirectoryRefused(50, "Insufficient access rights", "search")
+NO_RIGHT = DirectoryRefused(50, "search: Insufficient access rights")
 
 
 def see(*answers: Found | DirectoryError, **keys: str) -> Sight:
