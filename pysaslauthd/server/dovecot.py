@@ -62,11 +62,12 @@ class DovecotServer:
         self._unavailable = unavailable
         self._default_realm = default_realm
         self._max_connections = max_connections
-        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._buffer = memoryview(bytearray(READ_SIZE))  # of all: what is read is taken out before the next read
         self._connections: set[_Connection] = set()
         self._starting: set[asyncio.Task[object]] = set()
         self._flushing: Deadlines[_Connection] = Deadlines(FLUSH_SECONDS, _Connection.abort)
         self._numbers = itertools.count()
+        self._answered: list[_Connection] = []
 
     @property
     def open_connections(self) -> int:
@@ -112,7 +113,7 @@ class DovecotServer:
             default_realm=self._default_realm,
         )
         name = f"{self._listener.path}: {_name(peer)}"
-        connection = _Connection(session, self._authenticator, self._flushing, self.faults, self._buffer, name)
+        connection = _Connection(self, session, name)
         self._connections.add(connection)
         connection.ended.add_done_callback(lambda _: self._connections.discard(connection))
         loop = asyncio.get_running_loop()
@@ -120,34 +121,35 @@ class DovecotServer:
         self._starting.add(starting)
         starting.add_done_callback(self._starting.discard)
 
+    def _answer_later(self, connection: _Connection) -> None:
+        """Send the connection's answers at the end of this turn of the event loop, with those of the others.
+
+        Each wakes a client, which may take the processor: what is left to do here is done first.
+        """
+        if not self._answered:
+            asyncio.get_running_loop().call_soon(self._send_answers)
+        self._answered.append(connection)
+
+    def _send_answers(self) -> None:
+        answered, self._answered = self._answered, []
+        for connection in answered:
+            connection.send_answers()
+
 
 def _name(peer: Peer) -> str:
     return f"process {peer.pid} (uid {peer.uid})"
 
 
 class _Connection(asyncio.BufferedProtocol):
-    """One connection. ``ended`` is done when it is no more; ``name`` says in the log whose it is.
+    """One connection. ``ended`` is done when it is no more; ``name`` says in the log whose it is."""
 
-    ``buffer`` is shared by all connections: what is read into it is taken out before anything else is read.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        authenticator: Authenticator,
-        flushing: Deadlines[_Connection],
-        faults: Counter[Fault],
-        buffer: memoryview,
-        name: str,
-    ) -> None:
+    def __init__(self, server: DovecotServer, session: Session, name: str) -> None:
+        self._server = server
         self._session = session
-        self._authenticator = authenticator
-        self._flushing = flushing
-        self._faults = faults
-        self._buffer = buffer
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._answers: list[bytes] = []
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -158,21 +160,22 @@ class _Connection(asyncio.BufferedProtocol):
         self._close_if_due()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._server._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(self._buffer[:nbytes])
+        server = self._server
+        data = bytes(server._buffer[:nbytes])
         for event in self._session.receive(data, self._loop.time()):
             match event:
                 case Ask():
-                    self._authenticator.authenticate(event.request, partial(self._answer, event))
+                    server._authenticator.authenticate(event.request, partial(self._answer, event))
                 case Send():
                     if event.refused:
-                        self._faults["malformed"] += 1
+                        server.faults["malformed"] += 1
                         logger.info("%s: a request is refused: %s", self._name, event.refused)
                     self._write(event.data)
                 case Close():  # pragma: no branch - there are three
-                    self._faults["malformed"] += 1
+                    server.faults["malformed"] += 1
                     logger.warning("%s: closing the connection: %s", self._name, event.reason)
         self._close_if_due()
 
@@ -182,7 +185,7 @@ class _Connection(asyncio.BufferedProtocol):
         return True
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._flushing.discard(self)
+        self._server._flushing.discard(self)
         self.ended.set_result(None)
 
     def use(self, default_realm: bytes) -> None:
@@ -200,7 +203,17 @@ class _Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _answer(self, ask: Ask, outcome: Outcome) -> None:
-        self._write(self._session.answer(ask, outcome))
+        first = not self._answers
+        self._answers.append(self._session.answer(ask, outcome))
+        if self._server.open_connections == 1:
+            self.send_answers()
+        elif first:
+            self._server._answer_later(self)
+
+    def send_answers(self) -> None:
+        """Send what has been decided."""
+        answers, self._answers = self._answers, []
+        self._write(b"".join(answers))
         self._close_if_due()
 
     def _write(self, data: bytes) -> None:
@@ -213,7 +226,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def _close_if_due(self) -> None:
         transport = self._transport
-        if self._session.closed and transport is not None and not transport.is_closing():
+        if self._session.closed and not self._answers and transport is not None and not transport.is_closing():
             transport.close()
             if transport.get_write_buffer_size():
-                self._flushing.add(self)
+                self._server._flushing.add(self)

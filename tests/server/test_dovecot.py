@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import fcntl
 import logging
 import os
 import re
 import socket
+import struct
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -53,6 +56,13 @@ class Client:
 
     def say(self, data: bytes) -> None:
         self.writer.write(data)
+
+    @property
+    def unread(self) -> int:
+        """Octets that have come and have not been read by the event loop yet (unix(7), SIOCINQ)."""
+        link: socket.socket = self.writer.get_extra_info("socket")
+        (octets,) = struct.unpack("i", fcntl.ioctl(link.fileno(), termios.FIONREAD, bytes(4)))
+        return int(octets)
 
     async def hear(self) -> bytes:
         return await self.reader.readline()
@@ -182,6 +192,44 @@ def test_a_slow_login_holds_up_no_other(path: Path) -> None:
         assert await client.hear() == b"OK\t2\tuser=penguin\n"
         here.decider.waiting[0](Outcome(Reason.OK))
         assert await client.hear() == b"OK\t1\tuser=penguin\n"
+
+    play(path, scene)
+
+
+def test_the_answers_of_one_turn_leave_together_when_it_ends(path: Path) -> None:
+    async def scene(here: Room) -> None:
+        one, other = await here.client(), await here.client()
+        one.say(login(1, LATER) + login(2, LATER))
+        other.say(login(1, LATER))
+        await here.decider.wait_for(3)
+        for then in here.decider.waiting:
+            then(Outcome(Reason.OK))
+        assert [one.unread, other.unread] == [0, 0]
+        assert {await one.hear(), await one.hear()} == {b"OK\t1\tuser=penguin\n", b"OK\t2\tuser=penguin\n"}
+        assert await other.hear() == b"OK\t1\tuser=penguin\n"
+
+    play(path, scene)
+
+
+def test_the_answer_of_who_is_alone_leaves_at_once(path: Path) -> None:
+    async def scene(here: Room) -> None:
+        client = await here.client()
+        client.say(login(1, LATER))
+        await here.decider.wait_for(1)
+        here.decider.waiting[0](Outcome(Reason.OK))
+        assert client.unread == len(b"OK\t1\tuser=penguin\n")
+
+    play(path, scene)
+
+
+def test_a_connection_that_is_given_up_closes_once_its_answers_of_the_turn_are_sent(path: Path) -> None:
+    async def scene(here: Room) -> None:
+        client, _ = await here.client(), await here.client()
+        client.say(login(1, LATER) + login(2, LATER))
+        await here.decider.wait_for(2)
+        here.decider.waiting[0](Outcome(Reason.OK))
+        here.decider.waiting[1](Outcome(Reason.DIRECTORY_DOWN))
+        assert await client.hear_the_end() == b"OK\t1\tuser=penguin\n"
 
     play(path, scene)
 
