@@ -40,7 +40,8 @@ class Gate:
         self._inside = 0
         self._waiting: deque[_Waiting] = deque()
         self._pace = 0.0
-        """Seconds for ``limit`` turns, as last measured; 0 while nobody can tell."""
+        """Seconds for ``limit`` turns, the less of the last two measures; 0 while nobody can tell."""
+        self._measured = 0.0
         self._counted_from = 0.0
         self._turns = 0
         self._admitting = False
@@ -68,8 +69,11 @@ class Gate:
         ahead = len(self._waiting)
         if ahead // self._limit * self._pace > self._patience:
             raise self._refusal()
+        now = self._loop.time()
+        if not ahead:
+            self._counted_from = now
         place: Reply[None] = Reply()
-        self._waiting.append(_Waiting(self._loop.time() + self._patience, place))
+        self._waiting.append(_Waiting(now + self._patience, place))
         await place  # leave() has taken it for us
 
     def leave(self) -> None:
@@ -97,17 +101,21 @@ class Gate:
             self._inside += 1
             deliver(first.place, None)
         if not self._waiting:
-            self._pace = 0.0
+            self._pace = self._measured = 0.0
             self._turns = 0
 
     def _count(self, now: float) -> None:
-        """Learn from a turn how quickly they follow each other, anew again and again."""
-        if not self._turns:
-            self._counted_from = now
+        """Learn from a turn how quickly they follow each other, anew again and again.
+
+        One long measure alone tells nothing: a server that hung and was given up makes one, and the next is quick.
+        """
         self._turns += 1
-        measured = now - self._counted_from
-        if self._turns > self._limit and measured >= self._patience * _MEASURE:
-            self._pace = measured / (self._turns - 1) * self._limit
+        seconds = now - self._counted_from
+        if self._turns >= self._limit and seconds >= self._patience * _MEASURE:
+            measured = seconds / self._turns * self._limit
+            self._pace = min(measured, self._measured)
+            self._measured = measured
+            self._counted_from = now
             self._turns = 0
 
     def _turn_away(self, now: float) -> None:

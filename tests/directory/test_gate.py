@@ -154,6 +154,25 @@ def test_who_cannot_have_a_turn_in_time_is_told_as_soon_as_that_is_known(monkeyp
     run(test())
 
 
+def test_a_server_that_hung_once_turns_nobody_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        with monkeypatch.context() as patch:
+            gate, clock, ended = Gate(2, 3.0), _Clock(patch), dict[int, object]()
+
+            def enter(number: int) -> None:
+                drive(gate.enter(), lambda _, error: ended.__setitem__(number, error))
+
+            for number in range(30):
+                enter(number)
+            for seconds in (0.01, 0.01, 1.8, *[0.01] * 11):
+                clock.now += seconds
+                gate.leave()
+                gate.leave()
+            assert ended == dict.fromkeys(range(30))
+
+    run(test())
+
+
 def test_a_fault_of_one_flow_hurts_neither_the_next_nor_the_one_that_leaves(caplog: pytest.LogCaptureFixture) -> None:
     def fault(*_: object) -> None:
         raise RuntimeError("its text may hold a password")
