@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 import pytest
 
@@ -11,6 +12,7 @@ from pysaslauthd.directory.gate import Gate
 from pysaslauthd.errors import DirectoryError, DirectoryOverloaded, DirectoryTimeout
 from pysaslauthd.flow import Reply, future
 from pysaslauthd.flow import run as drive
+from rig.clock import Clock
 from rig.loop import run
 
 
@@ -114,61 +116,58 @@ def test_who_has_waited_too_long_is_not_let_in(answering: bool, error: type[Dire
     run(test())
 
 
-class _Clock:
-    """The loop's time, in the test's hands."""
+class _Crowd:
+    """Flows at a gate of two at a time and 3 s of patience, and a clock. ``ended`` is what became of their waiting."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 100.0
-        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
+    def __init__(self, flows: int) -> None:
+        self.clock = Clock()
+        self.gate = Gate(2, 3.0)
+        self.ended: dict[int, object] = {}
+        self.come(range(flows))
+
+    def come(self, numbers: Iterable[int]) -> None:
+        def enter(number: int) -> None:
+            drive(self.gate.enter(), lambda _, error: self.ended.__setitem__(number, error))
+
+        for number in numbers:
+            enter(number)
+
+    def turn(self, seconds: float) -> None:
+        """Two have their turn after so long."""
+        self.clock.move(seconds)
+        self.gate.leave()
+        self.gate.leave()
 
 
-def test_who_cannot_have_a_turn_in_time_is_told_as_soon_as_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_cannot_have_a_turn_in_time_is_told_as_soon_as_that_is_known() -> None:
     async def test() -> None:
-        # Two at a time, each for 1 s: within 3 s the first six of those who wait have their turn.
-        with monkeypatch.context() as patch:
-            gate, clock, ended = Gate(2, 3.0), _Clock(patch), dict[int, object]()
-
-            def enter(number: int) -> None:
-                drive(gate.enter(), lambda _, error: ended.__setitem__(number, error))
-
-            for number in range(22):
-                enter(number)
-            assert ended == {0: None, 1: None}
-            for _ in range(2):
-                clock.now += 1
-                gate.leave()
-                gate.leave()
-            refused = [number for number, error in ended.items() if isinstance(error, DirectoryOverloaded)]
-            assert [number for number, error in ended.items() if error is None] == [0, 1, 2, 3, 4, 5]
-            assert not {6, 7} & {*refused}  # who have their turn at the third second
-            assert {*range(10, 22)} <= {*refused}
-            for number in range(22, 40):
-                enter(number)
-            assert 22 not in ended
-            assert isinstance(ended[39], DirectoryOverloaded)  # at once
-            while gate.inside:
-                gate.leave()
-            enter(99)
-            assert ended[99] is None
+        # Each for 1 s: within 3 s the first six of those who wait have their turn.
+        crowd = _Crowd(22)
+        ended = crowd.ended
+        assert ended == {0: None, 1: None}
+        for _ in range(2):
+            crowd.turn(1)
+        refused = [number for number, error in ended.items() if isinstance(error, DirectoryOverloaded)]
+        assert [number for number, error in ended.items() if error is None] == [0, 1, 2, 3, 4, 5]
+        assert not {6, 7} & {*refused}  # who have their turn at the third second
+        assert {*range(10, 22)} <= {*refused}
+        crowd.come(range(22, 40))
+        assert 22 not in ended
+        assert isinstance(ended[39], DirectoryOverloaded)  # at once
+        while crowd.gate.inside:
+            crowd.gate.leave()
+        crowd.come([99])
+        assert ended[99] is None
 
     run(test())
 
 
-def test_a_server_that_hung_once_turns_nobody_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_hung_once_turns_nobody_away() -> None:
     async def test() -> None:
-        with monkeypatch.context() as patch:
-            gate, clock, ended = Gate(2, 3.0), _Clock(patch), dict[int, object]()
-
-            def enter(number: int) -> None:
-                drive(gate.enter(), lambda _, error: ended.__setitem__(number, error))
-
-            for number in range(30):
-                enter(number)
-            for seconds in (0.01, 0.01, 1.8, *[0.01] * 11):
-                clock.now += seconds
-                gate.leave()
-                gate.leave()
-            assert ended == dict.fromkeys(range(30))
+        crowd = _Crowd(30)
+        for seconds in (0.01, 0.01, 1.8, *[0.01] * 11):
+            crowd.turn(seconds)
+        assert crowd.ended == dict.fromkeys(range(30))
 
     run(test())
 

@@ -369,24 +369,27 @@ async def test_a_fault_in_deciding_keeps_nobody_elses_answer_back(tmp_path: Path
             assert await rig.ask(FOUR) == mux.OK
 
 
-async def waiting(rig: Rig, count: int) -> list[Callable[[Outcome], None]]:
-    """What answers these many who ask for ``later``, once all have asked."""
-    while len(rig.decider.waiting) < count:
+async def asked_later(rig: Rig, *clients: socket.socket) -> list[Callable[[Outcome], None]]:
+    """What answers these clients, once the decider has been asked for each."""
+    for client in clients:
+        await send(client, LATER)
+    while len(rig.decider.waiting) < len(clients):
         rig.decider.asked.clear()
         await rig.decider.asked.wait()
     return rig.decider.waiting
 
 
+@pytest.mark.parametrize("stopping", [False, True])
 @on_a_loop
-async def test_the_answers_of_one_turn_leave_together_when_it_ends(tmp_path: Path) -> None:
+async def test_the_answers_of_one_turn_leave_together_when_it_ends(tmp_path: Path, stopping: bool) -> None:
     async with serving(tmp_path) as rig:
         with rig.connect() as one, rig.connect() as other:
-            for client in (one, other):
-                await send(client, LATER)
-            for then in await waiting(rig, 2):
+            for then in await asked_later(rig, one, other):
                 then(ACCEPTED)
             with pytest.raises(BlockingIOError):
                 one.recv(1)
+            if stopping:
+                await rig.server.stop(0)
             assert [await everything(client) for client in (one, other)] == [mux.OK] * 2
 
 
@@ -394,22 +397,9 @@ async def test_the_answers_of_one_turn_leave_together_when_it_ends(tmp_path: Pat
 async def test_the_answer_of_who_is_alone_leaves_at_once(tmp_path: Path) -> None:
     async with serving(tmp_path) as rig:
         with rig.connect() as alone:
-            await send(alone, LATER)
-            [then] = await waiting(rig, 1)
+            [then] = await asked_later(rig, alone)
             then(ACCEPTED)
             assert alone.recv(len(mux.OK)) == mux.OK
-
-
-@on_a_loop
-async def test_answers_of_the_turn_in_which_it_stops_are_sent(tmp_path: Path) -> None:
-    async with serving(tmp_path) as rig:
-        with rig.connect() as one, rig.connect() as other:
-            for client in (one, other):
-                await send(client, LATER)
-            for then in await waiting(rig, 2):
-                then(ACCEPTED)
-            await rig.server.stop(0)
-            assert [await everything(client) for client in (one, other)] == [mux.OK] * 2
 
 
 class Unreadable(socket.socket):
