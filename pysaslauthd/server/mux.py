@@ -28,7 +28,8 @@ they connect; ten seconds forgive one that is swapped out."""
 LINGER_SECONDS = 2.0
 """Longest time to read on after an answer that came before the client had sent everything."""
 
-_READ_SIZE = mux.MAX_REQUEST + 1  # one read finds the longest request, and whether there is more
+_READ_SIZE = 4096
+"""Octets read at once: more than nearly every request has. PyPy makes room for them all anew for each read."""
 _DONT_WAIT = socket.MSG_DONTWAIT
 _ACCEPTED = Verdict.ACCEPTED
 _REJECTED = Verdict.REJECTED
@@ -201,8 +202,8 @@ class _Exchange:
         request, octets = received
         if self._deadlines is not None:
             self._unwatch()
-        # A client that writes piece by piece may have a fifth string still to come.
-        self._early = bool(before) or octets != len(data)
+        # A client that writes piece by piece may have a fifth string still to come; so may one that filled the read.
+        self._early = bool(before) or octets != len(data) or octets == _READ_SIZE
         self._server._authenticate(request, self._answer)
 
     def expire(self) -> None:

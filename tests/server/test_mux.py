@@ -18,7 +18,7 @@ import pytest
 
 from pysaslauthd.model import AuthRequest, Outcome, Peer, Reason
 from pysaslauthd.server import listener
-from pysaslauthd.server.mux import ARRIVAL_SECONDS, LINGER_SECONDS, MuxServer
+from pysaslauthd.server.mux import _READ_SIZE, ARRIVAL_SECONDS, LINGER_SECONDS, MuxServer
 from pysaslauthd.wire import mux
 from rig.clock import Clock
 from server.loop import on_a_loop
@@ -192,6 +192,17 @@ async def test_as_much_as_libsasl2_can_send_is_served_whole(tmp_path: Path) -> N
         data = mux.encode_request(AuthRequest(b"penguin", password))
         assert await rig.ask(data) == mux.NO
         assert rig.decider.requests[0].password == password
+
+
+@on_a_loop
+async def test_octets_after_a_request_that_fills_the_read_do_not_cost_the_client_its_answer(tmp_path: Path) -> None:
+    without = len(mux.encode_request(AuthRequest(b"penguin", b"")))
+    data = mux.encode_request(AuthRequest(b"penguin", b"x" * (_READ_SIZE - without)))
+    assert len(data) == _READ_SIZE
+    async with serving(tmp_path) as rig:
+        for more in (b"", b"\x00\x05x", b"x" * 100_000):
+            assert await rig.ask(data + more) == mux.NO
+        assert len(rig.decider.requests) == 3
 
 
 @on_a_loop
