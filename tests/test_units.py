@@ -182,6 +182,12 @@ def test_the_password_comes_as_the_credential_that_the_page_names(
     assert config.load(str(tmp_path / "saslauthd.conf")).settings.password == b"the password"
 
 
+def test_pypy_may_compile_at_run_time_and_nothing_else_is_changed() -> None:
+    assert only("pysaslauthd.service", "MemoryDenyWriteExecute") == "yes"
+    drop_in = dict(settings("pysaslauthd.service.d/pypy.conf"))
+    assert drop_in == {"MemoryDenyWriteExecute": "no", "Environment": "PYPY_GC_NURSERY=16M"}
+
+
 def test_a_drop_in_brings_a_socket_that_is_there() -> None:
     drop_in = dict(settings("pysaslauthd.service.d/postfix-chroot.conf"))
     assert drop_in == dict.fromkeys(("Wants", "After"), "pysaslauthd-chroot.socket")

@@ -49,7 +49,8 @@ def serve(options: DaemonOptions, loaded: Loaded, *, ready: Callable[[], None]) 
     """
     privileges.give_back_memory()
     privileges.lock_memory()
-    gc.set_threshold(COLLECT_AFTER)
+    if hasattr(gc, "set_threshold"):  # pragma: no branch - PyPy has another collector
+        gc.set_threshold(COLLECT_AFTER)
     inherited = listening_sockets(os.environ, os.getpid())
     asyncio.run(_run(options, loaded, inherited, ready))
 

@@ -34,7 +34,7 @@ _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED
 _AF_UNIX = int(socket.AF_UNIX)
 _SOCK_STREAM = int(socket.SOCK_STREAM)
 _SOL_SOCKET = int(socket.SOL_SOCKET)
-_SO_PEERCRED = int(socket.SO_PEERCRED)
+_SO_PEERCRED = int(getattr(socket, "SO_PEERCRED", 17))  # the number on x86 and Arm; PyPy 7.3.19 lacks the name
 
 logger = logging.getLogger(__name__)
 
