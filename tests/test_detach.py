@@ -14,6 +14,7 @@ import pytest
 
 from pysaslauthd.detach import make_run_dir, pid_file
 from pysaslauthd.errors import StartError
+from rig import pidfd
 
 ENVIRON = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONWARNINGS": "error"}
 
@@ -54,11 +55,11 @@ class Started:
         word, pid = self.process.stdout.readline().split()
         assert word == "working"
         self.pid = int(pid)
-        self._pidfd = os.pidfd_open(self.pid)
+        self._pidfd = pidfd.open_process(self.pid)
 
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+            pidfd.send_signal(self._pidfd, signal.SIGTERM)
 
     def has_ended(self) -> bool:
         """Whether the daemon ends, within 10 s."""
@@ -67,7 +68,7 @@ class Started:
     def close(self) -> None:
         # The daemon first: it may hold the pipes that communicate() reads to their end.
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            pidfd.send_signal(self._pidfd, signal.SIGKILL)
         os.close(self._pidfd)
         self.process.kill()
         self.process.communicate()

@@ -12,6 +12,7 @@ import pytest
 from pysaslauthd import privileges
 from pysaslauthd.errors import ConfigError
 from rig.daemon import ENVIRONMENT
+from rig.needs import needs_cpython
 
 BEGIN = """
 import ctypes, logging, os, pwd, resource, sys, threading
@@ -163,6 +164,7 @@ assert resource.getrlimit(resource.RLIMIT_NOFILE) == (200, 200)
     assert warning.startswith("200 descriptors are allowed, max_connections may need 1128; raise the limit")
 
 
+@needs_cpython
 @pytest.mark.parametrize(("call", "given_back"), [("privileges.give_back_memory()", True), ("", False)])
 def test_a_large_block_that_is_freed_goes_back_to_the_system(call: str, given_back: bool) -> None:
     (kept,) = run(f"""

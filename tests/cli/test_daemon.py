@@ -17,6 +17,7 @@ from pysaslauthd import __version__
 from pysaslauthd.cli import daemon
 from pysaslauthd.config.options import DaemonOptions
 from pysaslauthd.config.sockets import SocketPlace
+from rig import pidfd
 from rig.daemon import ENVIRONMENT
 
 CONFIG = "ldap_servers: ldap://127.0.0.1:1/\nldap_search_base: ou=People,dc=hoge,dc=cxm\nldap_filter: (uid=%u)\n"
@@ -79,11 +80,11 @@ class Site:
 
     def stop(self) -> None:
         """End the daemon by its pid file, and wait for it."""
-        process = os.pidfd_open(int(self.pid_file.read_text()))
+        process = pidfd.open_process(int(self.pid_file.read_text()))
         try:
-            signal.pidfd_send_signal(process, signal.SIGTERM)
+            pidfd.send_signal(process, signal.SIGTERM)
             if not select.select([process], [], [], 120)[0]:
-                signal.pidfd_send_signal(process, signal.SIGKILL)
+                pidfd.send_signal(process, signal.SIGKILL)
                 pytest.fail("SIGTERM did not end it")
         finally:
             os.close(process)

@@ -16,6 +16,7 @@ import pytest
 from pysaslauthd.daemon.run import COLLECT_AFTER
 from rig import Daemon, people
 from rig.daemon import ENVIRONMENT
+from rig.needs import needs_cpython
 from rig.programs import Program, StartFailed, folder
 from rig.saslauthd import conf_text
 
@@ -118,6 +119,7 @@ FEATURES = {
 LIBRARIES = ("argon2", "dns", "prometheus_client", "h11")
 
 
+@needs_cpython
 def test_no_feature_is_imported_that_the_configuration_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     with Daemon.running({**SERVER, "ldap_auth_method": "custom"}, "-c") as daemon:
@@ -129,6 +131,7 @@ def test_no_feature_is_imported_that_the_configuration_leaves_out(monkeypatch: p
     assert not {feature for module, feature in features.items() if module in imported}
 
 
+@needs_cpython
 def test_the_garbage_collector_looks_for_cycles_rarely(tmp_path: Path) -> None:
     tell = "atexit.register(lambda: print('objects:', gc.get_threshold()[0], file=sys.stderr))"
     (tmp_path / "sitecustomize.py").write_text(f"import atexit, gc, sys; {tell}")

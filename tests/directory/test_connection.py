@@ -30,6 +30,7 @@ from rig.fake_ldap import FakeLdap
 from rig.faults import Exchange
 from rig.ldap_table import PEOPLE
 from rig.loop import run
+from rig.needs import needs_reference_counts
 
 from .asking import PASSWORD, PATIENT, PENGUIN, PENGUIN_DN, TIMEOUT, connected, settings, uri
 
@@ -478,6 +479,7 @@ def no_collector() -> Iterator[None]:
         gc.enable()
 
 
+@needs_reference_counts
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("ldaps", [False, True])
 def test_a_connection_that_breaks_waits_for_no_collector(tmp_path: Path, ldaps: bool) -> None:
@@ -499,6 +501,7 @@ def test_a_connection_that_breaks_waits_for_no_collector(tmp_path: Path, ldaps: 
         run(test())
 
 
+@needs_reference_counts
 @pytest.mark.usefixtures("no_collector")
 def test_a_flow_that_fails_waits_for_no_collector() -> None:
     class Login:

@@ -23,6 +23,7 @@ from rig import faults, people
 from rig.clock import Clock
 from rig.fake_ldap import FakeLdap
 from rig.loop import run
+from rig.needs import needs_reference_counts
 
 from .asking import PATIENT, TIMEOUT, settings, uri
 
@@ -294,6 +295,7 @@ async def _wait(connection: LdapConnection) -> Any:
     return await connection.ask(FIND, [b"x"])
 
 
+@needs_reference_counts
 def test_a_thousand_losses_leave_no_connection_and_no_reply() -> None:
     async def test() -> None:
         async with served(fake) as server:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,12 @@ import pytest
 from rig.programs import MissingProgram, find
 
 _SOMEBODY = 65534
+
+PYPY = sys.implementation.name == "pypy"
+needs_reference_counts = pytest.mark.skipif(PYPY, reason="PyPy frees what nobody refers to later")
+"""Objects that go at once."""
+needs_cpython = pytest.mark.skipif(PYPY, reason="PyPy has another allocator, another collector, no -X importtime")
+"""What only CPython has."""
 
 
 def need(*programs: str) -> None:

@@ -64,10 +64,13 @@ async def close(*streams: Stream) -> None:
             await writer.wait_closed()
 
 
+EPOLLRDHUP = 0x2000  # epoll_ctl(2); PyPy's select module lacks it
+
+
 async def closed(client: socket.socket) -> None:
     """Wait for the end of what the other side sends, without taking it."""
     with select.epoll() as poll:
-        poll.register(client, select.EPOLLRDHUP)
+        poll.register(client, EPOLLRDHUP)
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(poll.fileno(), ended.set)
         await ended.wait()
