@@ -26,9 +26,10 @@ class _FromServer(asyncio.Protocol):
 
 
 class _FromClient(asyncio.Protocol):
-    def __init__(self, host: str, port: int, delay: float) -> None:
+    def __init__(self, host: str, port: int, delay: float, opened: set[asyncio.Transport]) -> None:
         self._server = (host, port)
         self._delay = delay
+        self._opened = opened
         self._pieces: deque[bytes] = deque()
         self._writable: asyncio.Transport | None = None
         self._due = 0
@@ -38,6 +39,7 @@ class _FromClient(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._loop = asyncio.get_running_loop()
         self._client = transport
+        self._opened.add(transport)
         self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
@@ -46,6 +48,7 @@ class _FromClient(asyncio.Protocol):
         except OSError:
             self._client.abort()
             return
+        self._opened.add(transport)
         self._writable = transport
         self._flush()
 
@@ -78,7 +81,10 @@ class _FromClient(asyncio.Protocol):
 def delaying(port: int, delay: float) -> Iterator[int]:
     """A loopback port that leads to another one, ``delay`` seconds away."""
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(loop.create_server(lambda: _FromClient("127.0.0.1", port, delay), "127.0.0.1", 0))
+    opened: set[asyncio.Transport] = set()
+    server = loop.run_until_complete(
+        loop.create_server(lambda: _FromClient("127.0.0.1", port, delay, opened), "127.0.0.1", 0)
+    )
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
@@ -87,5 +93,7 @@ def delaying(port: int, delay: float) -> Iterator[int]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         server.close()
+        for transport in opened:
+            transport.abort()
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
