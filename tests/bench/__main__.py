@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import subprocess
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import click
 
@@ -16,7 +18,7 @@ from bench.results import Results
 from bench.rounds import Plan, limits, measure
 from bench.sweeps import sweeps
 from bench.tools import Tools, compiled, missing
-from rig import Slapd
+from rig import Daemon, Slapd
 
 FULL = Plan(rounds=5, seconds=3, delayed=4, held=11, grace=6)
 QUICK = Plan(rounds=2, seconds=0.4, delayed=1, held=1.5, grace=0.3)
@@ -40,6 +42,7 @@ _PROFILED = ("cached-64", "custom-64", "bind-64")
 @click.option("--rounds", type=click.IntRange(1), help=f"[default: {FULL.rounds}]")
 @click.option("--seconds", type=click.FloatRange(0.05), help=f"Of a daemon in a round.  [default: {FULL.seconds:g}]")
 @click.option("--write", is_flag=True, help="Write the results into docs/.")
+@click.option("--python", default=sys.executable, help="What runs this daemon, such as pypy3; it has what it needs.")
 @click.pass_context
 def main(
     context: click.Context,
@@ -52,6 +55,7 @@ def main(
     rounds: int | None,
     seconds: float | None,
     write: bool,
+    python: str,
 ) -> None:
     """Measure this daemon beside the original saslauthd and Dovecot's auth.
 
@@ -61,15 +65,19 @@ def main(
         raise click.UsageError("--memory and --profile are runs of their own")
     if lacking := missing():
         raise click.ClickException(f"install the Debian packages {' '.join(lacking)}")
+    interpreter = _interpreter(python)
+    if profile and interpreter.pypy:
+        raise click.UsageError("py-spy, which --profile takes, cannot read PyPy")
     try:
         rows = work.chosen(only or (_SELF_TESTED if self_test else ""))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    Daemon.python = python
     _allow_files()
     plan = SELF_TEST if self_test else QUICK if quick else FULL
     plan = plan._replace(rounds=rounds or plan.rounds, seconds=seconds or plan.seconds)
-    found: Results = results.load() if write else {}
-    found["machine"] = _machine()
+    found: Results = results.load(pypy=interpreter.pypy) if write else {}
+    found["machine"] = _machine(interpreter)
     people = work.MEMORY_PEOPLE if memory else 50 if self_test else PEOPLE
     with compiled(people, WRONG) as tools, Slapd(users=people, extra=_LARGE_DATABASE if memory else "") as server:
         if memory:
@@ -81,7 +89,7 @@ def main(
     click.echo(results.table(found))
     click.echo(results.profiles(found))
     if write:
-        results.write(found)
+        results.write(found, pypy=interpreter.pypy)
     context.exit(0 if self_test or results.met(found) else 1)
 
 
@@ -115,12 +123,32 @@ def _profile(tools: Tools, server: Slapd, rows: Sequence[work.Row], plan: Plan, 
     found["sweeps"] = sweeps(tools, server, plan.seconds)
 
 
-def _machine() -> str:
+class _Interpreter(NamedTuple):
+    pypy: bool
+    name: str
+
+
+_WHICH = """
+import platform, sys
+own = "its own" if sys.base_prefix == "/usr" else "not its own"
+pypy = getattr(sys, "pypy_version_info", None)
+version = platform.python_version()
+print("PyPy %d.%d.%d (Python %s)" % (*pypy[:3], version) if pypy else "Python %s (%s)" % (version, own))
+"""
+
+
+def _interpreter(python: str) -> _Interpreter:
+    try:
+        said = subprocess.run([python, "-c", _WHICH], capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise click.UsageError(f"--python: {error}") from None
+    return _Interpreter(said.startswith("PyPy "), said.strip())
+
+
+def _machine(interpreter: _Interpreter) -> str:
     load = os.getloadavg()[0]
     system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
-    whose = "its own" if sys.base_prefix == "/usr" else "not its own"
-    python = f"Python {platform.python_version()} ({whose})"
-    return f"{system}, {python}, {os.cpu_count()} cores, load {load:.1f} at the start of the last run."
+    return f"{system}, {interpreter.name}, {os.cpu_count()} cores, load {load:.1f} at the start of the last run."
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 import time
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from click import echo
 from bench import peers, work
 from bench.peers import Setting
 from bench.tools import Tools
-from rig import Slapd
+from rig import Daemon, Slapd
 from rig.daemon import ENVIRONMENT
 from rig.programs import folder
 from rig.saslauthd import conf_text
@@ -42,7 +41,7 @@ def start_seconds(uri: str, rounds: int) -> float:
         manager.bind(str(path / "notify"))
         manager.settimeout(10)
         conf_file, run_dir = str(path / "saslauthd.conf"), str(path)
-        command = [sys.executable, "-m", "pysaslauthd", "-O", conf_file, "-m", run_dir, "-c"]
+        command = [Daemon.python, "-m", "pysaslauthd", "-O", conf_file, "-m", run_dir, "-c"]
         # A service has the environment of its own only; what watches the tests costs time.
         env = {
             "PATH": os.environ["PATH"],

@@ -171,17 +171,25 @@ def _last(memory: dict[str, Any]) -> float:
     return resident[max(resident, key=int)]
 
 
-def load(folder: Path = DOCS) -> Results:
-    """What earlier runs have written."""
-    path = folder / "performance.json"
+def _kept(folder: Path, *, pypy: bool) -> Path:
+    return folder / ("performance-pypy.json" if pypy else "performance.json")
+
+
+def load(folder: Path = DOCS, *, pypy: bool = False) -> Results:
+    """What earlier runs have written: those with PyPy, or all others."""
+    path = _kept(folder, pypy=pypy)
     found: Results = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
-def write(results: Results, folder: Path = DOCS) -> None:
-    """Write results.json, the tables between the marks of performance.md, and performance.svg."""
-    (folder / "performance.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+def write(results: Results, folder: Path = DOCS, *, pypy: bool = False) -> None:
+    """Write the results as JSON and between the marks of performance.md; and, but those with PyPy, performance.svg."""
+    _kept(folder, pypy=pypy).write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     page = (folder / "performance.md").read_text()
+    if pypy:
+        page = between(page, "the comparison with PyPy", f"{results['machine']}\n\n{table(results)}")
+        (folder / "performance.md").write_text(page)
+        return
     page = between(page, "the comparison", f"{_PICTURE}\n\n{results['machine']}\n\n{table(results)}")
     page = between(page, "the profile", profiles(results) or "Not measured yet: `scripts/bench --profile --write`.")
     (folder / "performance.md").write_text(page)

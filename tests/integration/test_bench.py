@@ -132,6 +132,28 @@ def test_results_are_written_between_the_marks_and_drawn(tmp_path: Path) -> None
     assert titles == ["pysaslauthd: 2,000/s", "saslauthd: 1,000/s", "libldap: 3,000/s"]
 
 
+def test_results_with_pypy_are_kept_apart(tmp_path: Path) -> None:
+    before = (ROOT / "docs" / "performance.md").read_text()
+    (tmp_path / "performance.md").write_text(before)
+    found = {"machine": "PyPy", "rows": {"custom-64": results.plain(measured(3.0))}}
+    results.write(found, tmp_path, pypy=True)
+    assert results.load(tmp_path, pypy=True) == found
+    assert results.load(tmp_path) == {}
+    page = (tmp_path / "performance.md").read_text()
+    mark = "<!-- figures of the comparison with PyPy"
+    assert page.partition(mark)[0] == before.partition(mark)[0]
+    assert "PyPy\n\n| work |" in page.partition(mark)[2]
+    assert not (tmp_path / "performance.svg").exists()
+
+
+def test_an_interpreter_that_does_not_run_is_told() -> None:
+    command = [sys.executable, "-m", "bench", "--self-test", "--python", "/nonexistent/pypy3"]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}
+    done = subprocess.run(command, cwd=ROOT / "tests", env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "--python: [Errno 2] No such file or directory: '/nonexistent/pypy3'" in done.stderr
+
+
 def test_samples_become_stages() -> None:
     package = ROOT / "pysaslauthd"
     listener = (package / "server" / "listener.py").read_text().splitlines()

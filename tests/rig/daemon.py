@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import pysaslauthd
 from rig.mux import MuxServer
@@ -30,6 +30,9 @@ where the tests are.
 
 class Daemon(MuxServer):
     """``python -m pysaslauthd -f -a ldap`` in a folder of its own."""
+
+    python: ClassVar[str] = sys.executable
+    """The interpreter; the benchmark may take another one."""
 
     def __init__(self, folder: Path, program: Program) -> None:
         self.folder = folder
@@ -59,7 +62,7 @@ class Daemon(MuxServer):
                 (path / name).write_bytes(text)
             file = path / "saslauthd.conf"
             file.write_text(conf_text(conf).replace("{folder}", str(path)))
-            command = [sys.executable, "-m", "pysaslauthd", "-f", "-a", "ldap", "-O", file, "-m", path]
+            command = [cls.python, "-m", "pysaslauthd", "-f", "-a", "ldap", "-O", file, "-m", path]
             program = Program(
                 [*command, *(flag.replace("{folder}", str(path)) for flag in flags)],
                 log=path / "log",
