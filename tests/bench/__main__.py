@@ -20,9 +20,9 @@ from bench.sweeps import sweeps
 from bench.tools import Tools, compiled, missing
 from rig import Daemon, Slapd
 
-FULL = Plan(rounds=5, seconds=3, delayed=4, held=11, grace=6)
-QUICK = Plan(rounds=2, seconds=0.4, delayed=1, held=1.5, grace=0.3)
-SELF_TEST = Plan(rounds=1, seconds=0.1, delayed=0.5, held=0.5, grace=0.5)
+FULL = Plan(warm=20_000, rounds=5, seconds=3, delayed=4, held=11, grace=6)
+QUICK = Plan(warm=1000, rounds=2, seconds=0.4, delayed=1, held=1.5, grace=0.3)
+SELF_TEST = Plan(warm=4, rounds=1, seconds=0.1, delayed=0.5, held=0.5, grace=0.5)
 PEOPLE = 5000
 WRONG = 5
 """Per cent of logins with a wrong password."""

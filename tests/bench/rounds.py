@@ -24,6 +24,8 @@ WITHOUT = "pysaslauthd, none held"
 class Plan(NamedTuple):
     """How long a run takes."""
 
+    warm: int
+    """Logins of each daemon before the first round: PyPy compiles meanwhile."""
     rounds: int
     seconds: float
     """Of each daemon in each round."""
@@ -89,14 +91,14 @@ def measure(tools: Tools, server: Slapd, rows: Sequence[Row], plan: Plan) -> Ite
             peers.running(Setting(method, cached, f"ldap://127.0.0.1:{port}/")) as running,
         ):
             for peer in running.values():
-                _warm(tools, peer, tools.people if cached else 4)
+                _warm(tools, peer, 4 if delayed else max(plan.warm, tools.people if cached else 0))
             for row in group:
                 echo(f"-- {row.title}, {row.in_flight} in flight", err=True)
                 yield row, (_measure_held if row.held else _measure)(tools, running, row, plan)
 
 
 def _warm(tools: Tools, peer: Peer, logins: int) -> None:
-    """Log in everybody once where answers are remembered, a few people otherwise."""
+    """Log in people in turn, so often; everybody once at least where answers are remembered."""
     seen = tools.load(peer.protocol, peer.socket, in_flight=4, logins=logins, wrong=0)
     assert (seen.accepted, seen.faults) == (seen.answered, 0), f"{peer.name} lets people in wrongly: {seen}"
 
