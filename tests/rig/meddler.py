@@ -98,8 +98,9 @@ class Meddler:
         for pair in [*self._pairs]:
             if pair.task is not None and len(pair.writers) == 2:
                 pair.task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        # A connection that was just accepted has no pair yet, but a task.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
 
     def _drop(self) -> None:
         for pair in self._pairs:
