@@ -145,7 +145,7 @@ def test_what_has_ended_goes_with_what_is_remembered_after_another_lifetime() ->
 
 
 def test_a_login_that_is_remembered_takes_some_500_bytes() -> None:
-    tracemalloc = pytest.importorskip("tracemalloc", exc_type=ImportError)
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy has none", exc_type=ImportError)
     cache = Cache(10_000, 3600)
     tracemalloc.start()
     try:

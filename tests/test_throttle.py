@@ -175,7 +175,7 @@ def test_what_counts_no_more_is_forgotten() -> None:
 
 
 def test_a_user_who_is_not_delayed_takes_some_350_bytes() -> None:
-    tracemalloc = pytest.importorskip("tracemalloc", exc_type=ImportError)
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy has none", exc_type=ImportError)
     throttle = Throttle()
     tracemalloc.start()
     try:
