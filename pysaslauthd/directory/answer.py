@@ -49,6 +49,11 @@ class Operation(Reply[Answer]):
         value = response.extended_value(last) if last.operation == response.EXTENDED_RESPONSE else b""
         return Answer(server, result, held, self.entries, self.references, value)
 
+    def succeeded(self, server: ServerUri) -> Answer:
+        """The answer where the last message is a plain success."""
+        # Not Answer(…), which is a call of Python.
+        return tuple.__new__(Answer, (server, response.SUCCEEDED, {}, self.entries, self.references, b""))
+
 
 def refuse(answer: Answer, doing: str) -> DirectoryRefused:
     """The error for a result that says nothing about the user."""

@@ -19,6 +19,7 @@ from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError, Se
 from pysaslauthd.flow import Reply, future
 from pysaslauthd.wire.ldap import request
 from pysaslauthd.wire.ldap.request import RequestTemplate
+from pysaslauthd.wire.ldap.shape import Shapes
 
 C = TypeVar("C", bound=LdapConnection)
 
@@ -55,6 +56,8 @@ class Connector:
     service_bind: RequestTemplate
     probe: RequestTemplate
     """A search for the root entry and nothing of it."""
+    shapes: Shapes
+    """Of the answers to searches."""
 
     @classmethod
     def of(cls, settings: LdapSettings, timeout: float) -> Connector:
@@ -65,7 +68,7 @@ class Connector:
         # Where nothing uses TLS: a context that trusts nobody, and costs nothing to make.
         context = client_context(settings) if settings.uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         probe = request.search_template([""], ["(objectClass=*)"], scope="base", attributes=[])
-        return cls(settings, timeout, context, request.simple_bind_template(settings.version), probe)
+        return cls(settings, timeout, context, request.simple_bind_template(settings.version), probe, Shapes())
 
     def anonymous(self) -> Connector:
         """The same without anything that says or proves who asks: for servers that the configuration does not name.
@@ -83,7 +86,7 @@ class Connector:
         :raises DirectoryDown: no connection, no TLS, or none in time; the text says which and what to do.
         :raises ServiceBindRefused: the service account was refused.
         """
-        return await self.open(LdapConnection(server, self.timeout, on_lost, pulse), as_service=as_service)
+        return await self.open(LdapConnection(server, self.timeout, on_lost, pulse, self.shapes), as_service=as_service)
 
     async def open(self, connection: C, *, as_service: bool) -> C:
         """The same for a connection that has been made and not opened."""

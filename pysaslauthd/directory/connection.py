@@ -23,6 +23,7 @@ from pysaslauthd.flow import Reply
 from pysaslauthd.wire.ldap import codes, request, response
 from pysaslauthd.wire.ldap.request import RequestTemplate
 from pysaslauthd.wire.ldap.response import Response, Result
+from pysaslauthd.wire.ldap.shape import Shapes
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,12 @@ class LdapConnection(asyncio.BufferedProtocol):
     _transport: asyncio.Transport
 
     def __init__(
-        self, server: ServerUri, timeout: float, on_lost: Callable[[LdapConnection], None], pulse: Pulse
+        self,
+        server: ServerUri,
+        timeout: float,
+        on_lost: Callable[[LdapConnection], None],
+        pulse: Pulse,
+        shapes: Shapes | None = None,
     ) -> None:
         self.server = server
         self.lost = True
@@ -64,6 +70,7 @@ class LdapConnection(asyncio.BufferedProtocol):
         self._timeout = timeout
         self._on_lost = on_lost
         self._pulse = pulse
+        self._shapes = shapes
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, Operation] = {}
         self._finished: list[tuple[Operation, Answer]] = []
@@ -147,9 +154,18 @@ class LdapConnection(asyncio.BufferedProtocol):
             self._arriving.cancel()
             self._arriving = None
         start = end = 0
+        size = len(data)
         broken = ""
         try:
-            while (end := response.split(data, start)) and end <= len(data):
+            while (end := response.split(data, start)) and end <= size:
+                if end < size and self._shapes is not None and (whole := self._shapes.read(data, start, end)):
+                    message_id, entry, whole_end = whole
+                    operation = self._pending.pop(message_id, None)
+                    if operation is not None:
+                        operation.entries.append(entry)
+                        self._finished.append((operation, operation.succeeded(self.server)))
+                        start = whole_end
+                        continue
                 self._take(response.decode(data[start:end]))
                 start = end
         except ProtocolError as error:

@@ -51,6 +51,7 @@ def _ldap() -> Iterable[bytes]:
     entry = messages.entry(
         _ID, people.PENGUIN_DN, {"userPassword": [b"{SSHA}x", b"\xff\0"], "MAIL": [], "cn;x": [b"P"]}
     )
+    yield entry + messages.result("search", _ID, 0)
     yield entry + messages.reference(_ID, *uris) + messages.result("search", _ID, 0)
     yield messages.result("bind", _ID, 49, "wrong", controls=policy)
     yield messages.result("bind", _ID, 10, "elsewhere", uris)

@@ -18,6 +18,7 @@ from pysaslauthd.wire import ldif as wire_ldif
 from pysaslauthd.wire import mux as wire_mux
 from pysaslauthd.wire.dovecot_session import Ask, Close, Send, Session
 from pysaslauthd.wire.ldap import controls, request, response
+from pysaslauthd.wire.ldap.shape import Shapes
 from pysaslauthd.wire.ldif import Record
 
 _REASONS = tuple(Reason)
@@ -90,12 +91,16 @@ def _check_lines(sent: bytes) -> None:
 
 
 def ldap(data: bytes) -> None:
-    """What a server sends: messages are cut, decoded and read, or refused."""
+    """What a server sends: messages are cut, decoded and read, or refused; at one glance as element by element."""
     start = 0
+    shapes = Shapes()
     with contextlib.suppress(ProtocolError):
         while (end := response.split(data, start)) and end <= len(data):
             assert end > start
             decoded = response.decode(data[start:end])
+            for _ in range(2 if end < len(data) else 0):  # the second time it is known
+                if whole := shapes.read(data, start, end):
+                    assert whole[:2] == (decoded.message_id, response.entry(decoded))
             start = end
             assert type(decoded.message_id) is int
             for read in (response.entry, response.result, response.references, response.extended_value):

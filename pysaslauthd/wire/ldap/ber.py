@@ -21,8 +21,12 @@ def elements(data: bytes) -> list[Element]:
     :raises ProtocolError: they are cut off, or an element is longer than what holds it; the indefinite form, a
         length of more than four octets, or a tag of more than one.
     """
+    return [(tag, data[start:end]) for tag, start, end in spans(data, 0, len(data))]
+
+
+def spans(data: bytes, at: int, size: int) -> list[tuple[int, int, int]]:
+    """The same for the octets from ``at`` to before ``size``: the tag octets, and where the contents begin and end."""
     found = []
-    at, size = 0, len(data)
     try:
         while at < size:
             tag, length = data[at], data[at + 1]
@@ -36,7 +40,7 @@ def elements(data: bytes) -> list[Element]:
             end = at + length
             if end > size or tag & 0x1F == 0x1F:
                 raise ProtocolError("an element that does not decode")
-            found.append((tag, data[at:end]))
+            found.append((tag, at, end))
             at = end
     except IndexError:
         raise ProtocolError("an element that is cut off") from None

@@ -59,7 +59,8 @@ _FOUR_OCTETS = 0x0204  # the tag and length of such a messageID
 _SHORT = struct.Struct(">BBHiBB")
 """The head of a message of at most 129 octets: its tag and length, those of a messageID of four octets as ours are,
 the messageID, the operation's tag and length."""
-_SUCCEEDED = Result(0, "", ())
+SUCCEEDED = Result(0, "", ())
+"""Success, without a word."""
 
 
 def split(data: bytes | bytearray, start: int) -> int:
@@ -148,7 +149,7 @@ def result(response: Response) -> Result:
     :raises ProtocolError: there is none.
     """
     if response.payload == _SUCCESS:
-        return _SUCCEEDED
+        return SUCCEEDED
     code, _matched, message, *more = _result_parts(response)
     referrals = [octets(uri) for tag, contents in more if tag == _REFERRAL for uri in elements(contents)]
     text = octets(message).decode(errors="backslashreplace")
