@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 
 from pysaslauthd import passwords
 from pysaslauthd.config import AuthMethod, LdapSettings
-from pysaslauthd.directory.interface import Directory, Entry, Query
+from pysaslauthd.directory.interface import Directory, Entry, Found, Query
 from pysaslauthd.directory.template import Template, escape_dn
 from pysaslauthd.errors import DirectoryError, DirectoryRefused, ProtocolError, StoredPasswordError
 from pysaslauthd.flow import from_future
@@ -61,14 +61,11 @@ class LdapMechanism:
             self._refusal = state.refusal if whole else state.expired_shadow
         self._group = Group.of(settings, directory)
         self._sources = Sources.of(settings, directory, name)
-        self._method = {
-            AuthMethod.BIND: self._bind,
-            AuthMethod.CUSTOM: self._custom,
-            AuthMethod.FASTBIND: self._fastbind,
-        }[settings.auth_method]
+        self._searches = settings.auth_method is not AuthMethod.FASTBIND
+        self._judge = self._custom if settings.auth_method is AuthMethod.CUSTOM else self._bind
 
         used = [self._filter]
-        if settings.auth_method is not AuthMethod.FASTBIND:
+        if self._searches:
             used.append(self._user.base)
         elif self._sasl_plain:
             used = [Template.parse("%u%r")]
@@ -80,7 +77,7 @@ class LdapMechanism:
     @property
     def queries(self) -> dict[str, Query]:
         """The searches that it will ask for, by the key that their filter comes from: to be checked at start."""
-        found = {} if self._method == self._fastbind else {"ldap_filter": self._user}
+        found = {"ldap_filter": self._user} if self._searches else {}
         if self._group is not None and self._group.query is not None:
             found["ldap_group_filter"] = self._group.query
         return found
@@ -99,7 +96,19 @@ class LdapMechanism:
         What else must hold is looked at once the password is known to be right, so that nobody learns it by guessing.
         """
         try:
-            outcome, entry = await self._method(identity, password)
+            if self._searches:
+                # The search is awaited here, and not below: each coroutine that waits costs half a microsecond.
+                try:
+                    found = await self._directory.search(self._user, identity)
+                except DirectoryRefused as refused:
+                    found = await self._search_without_controls(identity, refused)
+                entry = _sole(found)
+                if entry is None:
+                    return _nobody(found)
+                outcome = await self._judge(entry, password)
+            else:
+                entry = None
+                outcome = await self._fastbind(identity, password)
             if outcome.reason is _OK and entry is not None and self._refusal is not None:
                 refusal = self._refusal(entry, self._clock())
                 if refusal is not None:
@@ -116,64 +125,14 @@ class LdapMechanism:
             return Outcome(Reason.DIRECTORY_REFUSED, str(error))
         return outcome
 
-    # -- the methods: what becomes of the password, and the user's entry where it was read
+    # -- the methods: what becomes of the password
 
-    async def _custom(self, identity: Identity, password: bytes) -> tuple[Outcome, Entry | None]:
+    async def _custom(self, entry: Entry, password: bytes) -> Outcome:
         """Compare the password with the entry's own values, of which any may match."""
-        found = await self._find(identity)
-        if isinstance(found, Outcome):
-            return found, None
-        stored = found.attributes.get(self._password_attribute)
+        stored = entry.attributes.get(self._password_attribute)
         if not stored:
             missing = "none stored, or none that the service account may read"
-            return Outcome(Reason.NO_PASSWORD, missing, found.dn), found
-        return await self._compare(stored, password, found.dn), found
-
-    async def _bind(self, identity: Identity, password: bytes) -> tuple[Outcome, Entry | None]:
-        """Find the entry, bind as it."""
-        found = await self._find(identity)
-        if isinstance(found, Outcome):
-            return found, None
-        return verdict.of_bind(await self._directory.bind(found.dn, password), found.dn), found
-
-    async def _fastbind(self, identity: Identity, password: bytes) -> tuple[Outcome, Entry | None]:
-        """Bind as the DN that the filter makes, or by SASL as the login; no search."""
-        if self._sasl_plain:
-            realm = identity.realm
-            authcid = identity.login if b"@" in identity.login or not realm else identity.login + b"@" + realm
-            bound = await self._directory.bind_plain(authcid, password)
-            dn = bound.authzid.removeprefix(b"dn:")
-        else:
-            dn = self._filter.expand(identity, escape_dn)
-            bound = await self._directory.bind(dn, password)
-        return verdict.of_bind(bound, dn), None
-
-    # -- their parts
-
-    async def _find(self, identity: Identity) -> Entry | Outcome:
-        """The user's one entry, or why there is none."""
-        asked = self._user
-        try:
-            entries, more, references = await self._directory.search(asked, identity)
-        except DirectoryRefused as refused:
-            # 389 DS refuses the search to who may not use the control, though it is not critical.
-            if refused.code != codes.INSUFFICIENT_ACCESS_RIGHTS or not asked.controls:
-                raise
-            entries, more, references = await self._directory.search(self._without_controls, identity)
-            self._user = self._without_controls  # the control was to blame, then
-        if len(entries) == 1 and not more:
-            entry = entries[0]
-            if "aliasedobjectname" in entry.attributes:
-                return Outcome(Reason.UNKNOWN_USER, "only an alias, which ldap_deref leaves as it is", entry.dn)
-            return entry
-        if entries or more:
-            beyond = ", more than ldap_size_limit lets through" if more else ""
-            return Outcome(Reason.AMBIGUOUS_USER, f"several entries match ldap_filter{beyond}")
-        detail = f"no entry, but {references} referrals that are not followed" if references else ""
-        return Outcome(Reason.UNKNOWN_USER, detail)
-
-    async def _compare(self, stored: Sequence[bytes], password: bytes, dn: bytes) -> Outcome:
-        """The password against each stored value; what could not be checked is told apart from a mismatch."""
+            return Outcome(Reason.NO_PASSWORD, missing, entry.dn)
         mismatch: list[str] = []
         unchecked: list[StoredPasswordError] = []
         for value in stored:
@@ -188,11 +147,56 @@ class LdapMechanism:
             else:
                 matches = parsed.verify(password)
             if matches:
-                return Outcome(_OK, "", dn)
+                return Outcome(_OK, "", entry.dn)
             mismatch.append(parsed.scheme)
-        for failure in unchecked:  # it might have matched, had it been checked
+        # What could not be checked is told apart from a mismatch: it might have matched.
+        for failure in unchecked:
             if failure.reason.verdict is Verdict.UNAVAILABLE:
-                return Outcome(failure.reason, failure.detail, dn)
+                return Outcome(failure.reason, failure.detail, entry.dn)
         if mismatch:
-            return Outcome(Reason.WRONG_PASSWORD, f"scheme {' '.join(mismatch)}", dn)
-        return Outcome(unchecked[0].reason, unchecked[0].detail, dn)
+            return Outcome(Reason.WRONG_PASSWORD, f"scheme {' '.join(mismatch)}", entry.dn)
+        return Outcome(unchecked[0].reason, unchecked[0].detail, entry.dn)
+
+    async def _bind(self, entry: Entry, password: bytes) -> Outcome:
+        """Bind as the entry."""
+        return verdict.of_bind(await self._directory.bind(entry.dn, password), entry.dn)
+
+    async def _fastbind(self, identity: Identity, password: bytes) -> Outcome:
+        """Bind as the DN that the filter makes, or by SASL as the login; no search."""
+        if self._sasl_plain:
+            realm = identity.realm
+            authcid = identity.login if b"@" in identity.login or not realm else identity.login + b"@" + realm
+            bound = await self._directory.bind_plain(authcid, password)
+            dn = bound.authzid.removeprefix(b"dn:")
+        else:
+            dn = self._filter.expand(identity, escape_dn)
+            bound = await self._directory.bind(dn, password)
+        return verdict.of_bind(bound, dn)
+
+    async def _search_without_controls(self, identity: Identity, refused: DirectoryRefused) -> Found:
+        """Search again where 389 DS refused it to who may not use the control, though it is not critical."""
+        if refused.code != codes.INSUFFICIENT_ACCESS_RIGHTS or not self._user.controls:
+            raise refused
+        found = await self._directory.search(self._without_controls, identity)
+        self._user = self._without_controls  # the control was to blame, then
+        return found
+
+
+def _sole(found: Found) -> Entry | None:
+    """The user's one entry."""
+    entries, more, _ = found
+    if len(entries) == 1 and not more and "aliasedobjectname" not in entries[0].attributes:
+        return entries[0]
+    return None
+
+
+def _nobody(found: Found) -> Outcome:
+    """Why there is no such entry."""
+    entries, more, references = found
+    if len(entries) == 1 and not more:
+        return Outcome(Reason.UNKNOWN_USER, "only an alias, which ldap_deref leaves as it is", entries[0].dn)
+    if entries or more:
+        beyond = ", more than ldap_size_limit lets through" if more else ""
+        return Outcome(Reason.AMBIGUOUS_USER, f"several entries match ldap_filter{beyond}")
+    detail = f"no entry, but {references} referrals that are not followed" if references else ""
+    return Outcome(Reason.UNKNOWN_USER, detail)
