@@ -80,7 +80,7 @@ class Metrics:
         histogram.counts[bisect_left(BOUNDS, seconds)] += 1
         histogram.total += seconds
 
-    def operation(self, operation: Operation, seconds: float, *, answered: bool) -> None:
+    def operation(self, operation: Operation, seconds: float, answered: bool) -> None:
         """Count one operation of the directory."""
         self.operation_seconds[operation, answered].observe(seconds)
 

@@ -45,8 +45,8 @@ def test_the_cache_has_hit_what_it_answered_and_missed_what_it_was_asked() -> No
 
 def test_an_operation_is_timed_by_its_name_and_whether_it_was_answered() -> None:
     metrics = Metrics()
-    metrics.operation("search", 0.002, answered=True)
-    metrics.operation("search", 2.0, answered=False)
+    metrics.operation("search", 0.002, True)
+    metrics.operation("search", 2.0, False)
     timed = {group: each.total for group, each in metrics.operation_seconds.items() if any(each.counts)}
     assert timed == {("search", True): 0.002, ("search", False): 2.0}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pysaslauthd.config import LdapSettings, Loaded
 from pysaslauthd.directory.interface import ServerState
 from pysaslauthd.directory.server import IDLE_BINDERS, SEARCH_CONNECTIONS
-from pysaslauthd.directory.servers import Servers
+from pysaslauthd.directory.servers import Count, Servers
 
 if TYPE_CHECKING:
     from pysaslauthd.directory.ldif import LdifDirectory
@@ -36,11 +36,12 @@ class Directories:
         self._parts = parts
 
     @classmethod
-    async def make(cls, loaded: Loaded, binds: int, threads: Executor) -> Directories:
+    async def make(cls, loaded: Loaded, binds: int, threads: Executor, count: Count = lambda *_: None) -> Directories:
         """The configuration's directories, not started. LDIF files are read, in a thread: they may be large.
 
         :param binds: user binds under way at once in each directory; 0 sets no bound.
         :param threads: where the slow hashes of LDIF files are checked.
+        :param count: told of each operation of LDAP servers.
         :raises ConfigError: TLS files cannot be used, or a file is not LDIF.
         :raises StartError: a file cannot be read.
         """
@@ -57,7 +58,7 @@ class Directories:
                 file = await asyncio.to_thread(LdifDirectory, path, threads, hash_limit=limit)
                 parts[shared] = Part(realm, file, 0)
             else:
-                servers = Servers(settings, deadline=loaded.daemon.login_deadline, binds=binds)
+                servers = Servers(settings, deadline=loaded.daemon.login_deadline, binds=binds, count=count)
                 connections = len(settings.servers) * (SEARCH_CONNECTIONS + (binds or IDLE_BINDERS))
                 parts[shared] = Part(realm, servers, connections)
         return cls(parts)

@@ -14,6 +14,7 @@ from pysaslauthd.daemon.carried import carried_over
 from pysaslauthd.daemon.directories import Directories
 from pysaslauthd.daemon.watches import Watches
 from pysaslauthd.directory.measured import MeasuredDirectory
+from pysaslauthd.directory.servers import Servers
 from pysaslauthd.errors import ConfigError
 from pysaslauthd.mechanisms.ldap import LdapMechanism
 from pysaslauthd.mechanisms.realms import Nobody, RealmMechanism
@@ -64,7 +65,7 @@ class Builder:
 
     async def directories(self, loaded: Loaded) -> Directories:
         """The configuration's directories, not started; see :meth:`Directories.make`."""
-        return await Directories.make(loaded, self._options.threads, self._threads)
+        return await Directories.make(loaded, self._options.threads, self._threads, self._metrics.operation)
 
     def build(self, loaded: Loaded, directories: Directories, before: Generation | None = None) -> Generation:
         """A generation around directories. From the one before it takes what is still true: see :func:`carried_over`.
@@ -99,7 +100,7 @@ class Builder:
     def _mechanism(self, loaded: Loaded, directories: Directories) -> Mechanism:
         def of(settings: LdapSettings, realm: str = "") -> Mechanism:
             directory = directories.of(settings)
-            measured = MeasuredDirectory(directory, self._metrics)
+            measured = directory if isinstance(directory, Servers) else MeasuredDirectory(directory, self._metrics)
             mechanism = LdapMechanism(settings, measured, self._threads, name=realm)
             for key, query in mechanism.queries.items():
                 try:

@@ -48,5 +48,5 @@ class MeasuredDirectory:
             answer = await asked
             answered = True
         finally:
-            self._count(operation, self._clock() - began, answered=answered)
+            self._count(operation, self._clock() - began, answered)
         return answer

@@ -74,6 +74,12 @@ class Roster:
         """Whether any server is up."""
         return any(server.up for server in self.servers)
 
+    @property
+    def first(self) -> Server | None:
+        """The first server, where it is as it should be: then it alone is to be asked."""
+        servers = self.servers
+        return servers[0] if servers and servers[0].up and not servers[0].late else None
+
     def in_order(self) -> list[Server]:
         """The servers as they are to be asked: those that are late after the others, those known to be down last."""
         servers = self.servers

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from time import perf_counter
+from typing import NamedTuple
 
 from pysaslauthd.config import LdapSettings
 from pysaslauthd.directory.answer import TRANSIENT, Answer, refuse
@@ -15,7 +17,8 @@ from pysaslauthd.directory.referral import Referrals, Search
 from pysaslauthd.directory.roster import Roster
 from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
-from pysaslauthd.flow import Flow
+from pysaslauthd.flow import Reply
+from pysaslauthd.metrics import Operation
 from pysaslauthd.model import Identity
 from pysaslauthd.wire.ldap import codes, request
 from pysaslauthd.wire.ldap.request import Control, RequestTemplate, UnencodableError
@@ -40,6 +43,10 @@ _COMPARED = frozenset(
         codes.NO_SUCH_OBJECT,
     }
 )
+Count = Callable[[Operation, float, bool], None]
+"""Told of each operation: which, the seconds from what a login asked to what it got, failover and waiting included, and
+whether there was a usable answer."""
+
 _BOUND_ELSEWHERE = TRANSIENT | {codes.REFERRAL}  # a referral is not followed: a password never goes to another host
 
 
@@ -49,13 +56,17 @@ class Servers:
     :param deadline: seconds within which a login must be answered. No answer and no connection of a server is waited
         for longer than lets the next ones, up to TRIED in all, be asked too.
     :param binds: user binds under way at once at most; 0 sets no bound (saslauthd's ``-n``).
+    :param count: told of each operation that a mechanism asks for.
     :raises ConfigError: the TLS files cannot be used, or servers stand in DNS and dnspython is not installed.
 
     ``failovers`` counts the operations that were asked of another server than the first.
     """
 
-    def __init__(self, settings: LdapSettings, *, deadline: float, binds: int = 5) -> None:
+    def __init__(
+        self, settings: LdapSettings, *, deadline: float, binds: int = 5, count: Count = lambda *_: None
+    ) -> None:
         self.failovers = 0
+        self._count = count
         share = deadline * (1 - LEFT) / min(TRIED, sum(2 if uri.domain else 1 for uri in settings.servers))
         settings = replace(settings, connect_timeout=min(settings.connect_timeout, share))
         connector = Connector.of(settings, min(settings.timeout, share))
@@ -78,32 +89,38 @@ class Servers:
 
     async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
         """See the interface. The base's values are escaped as DN values, the filter's need no escape."""
-        template = self._queries.get(query) or self._prepare(query)
-        base_values, filter_values = query.base.escaped_values(identity, dn), query.filter.values(identity, dn)
+        began, answered = perf_counter(), False
         try:
-            answer = await self._search(template, base_values + filter_values, "search")
-            if self._referrals is not None and (answer.references or answer.result.code == codes.REFERRAL):
-                search = Search(query, query.base.fill(base_values), query.scope, filter_values)
-                answer = await self._referrals.follow(search, answer)
-        except UnencodableError:  # the values make no request, so nobody can be meant
-            return Found([])
-        code = answer.result.code
-        if code in (codes.SUCCESS, codes.SIZE_LIMIT_EXCEEDED):
-            return Found(answer.entries, code != codes.SUCCESS, len(answer.references))
-        if query.base.tokens and code in (codes.NO_SUCH_OBJECT, codes.INVALID_DN_SYNTAX):
-            return Found([])
-        raise refuse(answer, "search")
+            template = self._queries.get(query) or self._prepare(query)
+            base_values, filter_values = query.base.escaped_values(identity, dn), query.filter.values(identity, dn)
+            try:
+                answer = await self._search(template, base_values + filter_values, "search")
+                if self._referrals is not None and (answer.references or answer.result.code == codes.REFERRAL):
+                    search = Search(query, query.base.fill(base_values), query.scope, filter_values)
+                    answer = await self._referrals.follow(search, answer)
+                found = _found(answer, missing_base=bool(query.base.tokens))
+            except UnencodableError:  # the values make no request, so nobody can be meant
+                found = Found([])
+            answered = True
+            return found
+        finally:
+            self._count("search", perf_counter() - began, answered)
 
     async def compare(self, dn: bytes, attribute: str, value: bytes) -> bool:
         """See the interface."""
-        template = self._compares.get(attribute)
-        if template is None:
-            template = self._compares[attribute] = request.compare_template(attribute)
-        answer = await self._search(template, [dn, value], "compare")
-        code = answer.result.code
-        if code in _COMPARED:
+        began, answered = perf_counter(), False
+        try:
+            template = self._compares.get(attribute)
+            if template is None:
+                template = self._compares[attribute] = request.compare_template(attribute)
+            answer = await self._search(template, [dn, value], "compare")
+            code = answer.result.code
+            if code not in _COMPARED:
+                raise refuse(answer, "compare")
+            answered = True
             return code == codes.COMPARE_TRUE
-        raise refuse(answer, "compare")
+        finally:
+            self._count("compare", perf_counter() - began, answered)
 
     async def bind(self, dn: bytes, password: bytes) -> Bound:
         """See the interface. The request carries the password policy control."""
@@ -126,16 +143,31 @@ class Servers:
 
         return await self._bind(ask)
 
-    def _search(self, template: RequestTemplate, values: Sequence[bytes], doing: str) -> Flow[Answer]:
+    async def _search(self, template: RequestTemplate, values: Sequence[bytes], doing: str) -> Answer:
         """The answer to a search or compare, from a connection for searches of whichever server gives one."""
+        begun = None
+        if not self._searching.passes():
+            await self._searching.enter()
+        try:
+            server = self._roster.first
+            connection = server.searcher() if server is not None else None
+            if server is not None and connection is not None:
+                # Nearly always: nothing must be waited for but the answer, and nothing else be asked then.
+                reply = connection.ask(template, values)
+                begun = _Begun(server, reply)
+                try:
+                    answer = await reply
+                    if answer.result.code not in TRANSIENT:
+                        return answer
+                except DirectoryError:
+                    pass  # it is found again in the reply
 
-        def ask(server: Server) -> Awaitable[Answer]:
-            connection = server.searcher()
-            if connection is None:
-                return _when_connected(server, template, values)
-            return connection.ask(template, values)
+            async def ask(server: Server) -> Answer:
+                return await (server.searcher() or await server.connected()).ask(template, values)
 
-        return self._ask(ask, self._searching, TRANSIENT, doing)
+            return await self._ask(ask, TRANSIENT, doing, begun)
+        finally:
+            self._searching.leave()
 
     async def _bind(self, ask: Callable[[LdapConnection], Awaitable[Answer]]) -> Bound:
         async def ask_alone(server: Server) -> Answer:
@@ -148,48 +180,62 @@ class Servers:
             server.release(connection)
             return answer
 
-        answer = await self._ask(ask_alone, self._binding, _BOUND_ELSEWHERE, "bind")
+        began, answered = perf_counter(), False
+        if not self._binding.passes():
+            await self._binding.enter()
+        try:
+            answer = await self._ask(ask_alone, _BOUND_ELSEWHERE, "bind")
+            answered = True
+        finally:
+            self._binding.leave()
+            self._count("bind", perf_counter() - began, answered)
         code, message, _ = answer.result
         return Bound(code, message, answer.controls, answer.server.text, answer.extended_value)
 
     # -- whom to ask
 
     async def _ask(
-        self, ask: Callable[[Server], Awaitable[Answer]], gate: Gate, elsewhere: frozenset[int], doing: str
+        self,
+        ask: Callable[[Server], Awaitable[Answer]],
+        elsewhere: frozenset[int],
+        doing: str,
+        begun: _Begun | None = None,
     ) -> Answer:
         """Ask the first server that answers; once more where the connection broke under the request.
 
-        :param gate: bounds how many ask at once.
         :param elsewhere: the result codes for which another server is asked.
+        :param begun: what the first of them has been asked already.
         """
         failure: DirectoryError | None = None
-        if not gate.passes():
-            await gate.enter()
-        try:
-            if not self._servers:
-                await self._roster.known()
-            for server in self._roster.in_order():
-                if server is not self._servers[0]:
-                    self.failovers += 1
-                for attempt in range(self._attempts):
-                    if attempt and server.up is False:  # found to be hung or down meanwhile
-                        break
-                    try:
-                        answer = await ask(server)
-                    except ConnectionLost as error:
-                        failure = error
-                        continue
-                    except DirectoryError as error:
-                        failure = error
-                        break
-                    if answer.result.code not in elsewhere:
-                        return answer
-                    failure = refuse(answer, doing)
+        if not self._servers:
+            await self._roster.known()
+        servers = self._roster.in_order()
+        if begun is not None:
+            servers = [begun.server, *(server for server in servers if server is not begun.server)]
+        for server in servers:
+            if server is not self._servers[0]:
+                self.failovers += 1
+            for attempt in range(self._attempts):
+                if attempt and server.up is False:  # found to be hung or down meanwhile
                     break
-                if failure is not None:  # pragma: no branch - what is no answer is one
-                    server.failed(failure)
-        finally:
-            gate.leave()
+                try:
+                    if begun is None:
+                        answer = await ask(server)
+                    else:
+                        reply, begun = begun.reply, None
+                        answer = await reply
+                except ConnectionLost as error:
+                    failure = error
+                    continue
+                except DirectoryError as error:
+                    failure = error
+                    break
+                if answer.result.code not in elsewhere:
+                    return answer
+                failure = refuse(answer, doing)
+                break
+            if failure is not None:  # pragma: no branch - what is no answer is one
+                server.failed(failure)
         raise failure or DirectoryDown("no directory server")
 
     # -- life
@@ -230,6 +276,23 @@ class Servers:
         return template
 
 
-async def _when_connected(server: Server, template: RequestTemplate, values: Sequence[bytes]) -> Answer:
-    connection = await server.connected()
-    return await connection.ask(template, values)
+class _Begun(NamedTuple):
+    """A server that has been asked, and its answer or failure."""
+
+    server: Server
+    reply: Reply[Answer]
+
+
+def _found(answer: Answer, *, missing_base: bool) -> Found:
+    """What a search has found.
+
+    :param missing_base: whether its base may be missing.
+    :raises DirectoryRefused: it was not done.
+    """
+    code = answer.result.code
+    if code in (codes.SUCCESS, codes.SIZE_LIMIT_EXCEEDED):
+        # Not Found(…), which is a call of Python.
+        return tuple.__new__(Found, (answer.entries, code != codes.SUCCESS, len(answer.references)))
+    if missing_base and code in (codes.NO_SUCH_OBJECT, codes.INVALID_DN_SYNTAX):
+        return Found([])
+    raise refuse(answer, "search")

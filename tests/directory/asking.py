@@ -11,7 +11,7 @@ from pysaslauthd.config.uri import server_of
 from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.connection import LdapConnection, Pulse
 from pysaslauthd.directory.interface import Entry, Found, Query
-from pysaslauthd.directory.servers import LEFT, TRIED, Servers
+from pysaslauthd.directory.servers import LEFT, TRIED, Count, Servers
 from pysaslauthd.directory.template import Template
 from pysaslauthd.flow import future
 from pysaslauthd.model import AuthRequest, Identity, identify
@@ -50,13 +50,17 @@ QUERY = query()
 
 @asynccontextmanager
 async def asking(
-    *servers: FakeLdap | str, seconds: float = PATIENT, binds: int = 5, start: bool = False, **keys: Any
+    *servers: FakeLdap | str,
+    seconds: float = PATIENT,
+    binds: int = 5,
+    start: bool = False,
+    count: Count = lambda *_: None,
+    **keys: Any,
 ) -> AsyncIterator[Servers]:
     """The directory of some servers, stopped at the end."""
     # So that each server has so many seconds for an answer, however many servers there are.
-    directory = Servers(
-        settings(*servers, **keys), deadline=seconds * min(TRIED, len(servers)) / (1 - LEFT), binds=binds
-    )
+    deadline = seconds * min(TRIED, len(servers)) / (1 - LEFT)
+    directory = Servers(settings(*servers, **keys), deadline=deadline, binds=binds, count=count)
     if start:
         directory.start()
     try:

@@ -31,7 +31,7 @@ from rig.ldap_table import PEOPLE
 from rig.loop import run
 from rig.programs import free_port
 
-from .asking import PASSWORD, PENGUIN, PENGUIN_DN, QUERY, TIMEOUT, asking, query, search, who
+from .asking import PASSWORD, PATIENT, PENGUIN, PENGUIN_DN, QUERY, TIMEOUT, asking, query, search, who
 
 FOUND = Found([PENGUIN])
 
@@ -76,6 +76,37 @@ def test_search_compare_and_bind() -> None:
         assert {each.bound for each in asked(server, "search") + asked(server, "compare")} == {people.SERVICE_DN}
         policy = {request.PASSWORD_POLICY: b""}
         assert [each.controls for each in user_binds(server)] == [policy] * 4
+
+
+def test_operations_are_counted_with_their_time_and_whether_they_had_a_usable_answer() -> None:
+    counted: list[tuple[str, bool]] = []
+
+    def count(operation: str, seconds: float, answered: bool) -> None:
+        assert 0 < seconds < PATIENT
+        counted.append((operation, answered))
+
+    async def test() -> None:
+        async with asking(server, count=count) as directory:
+            await search(directory)
+            await search(directory, "nobody@hoge.cxm")
+            await future(directory.search(query(filter_="(mail=%u*)"), who("")))
+            await future(directory.compare(PENGUIN_DN, "mail", b"other"))
+            await bind(directory, b"wrong")
+            await future(directory.bind_plain(PENGUIN_DN, PASSWORD))
+            server.fault("search", faults.result(50))
+            with pytest.raises(DirectoryRefused):
+                await search(directory)
+            server.fault("compare", faults.result(50))
+            with pytest.raises(DirectoryRefused):
+                await future(directory.compare(PENGUIN_DN, "mail", b"other"))
+            server.fault("bind", faults.result(51))
+            with pytest.raises(DirectoryRefused):
+                await bind(directory)
+
+    with FakeLdap() as server:
+        run(test())
+    answered = [(operation, True) for operation in ("search", "search", "search", "compare", "bind", "bind")]
+    assert counted == [*answered, ("search", False), ("compare", False), ("bind", False)]
 
 
 def test_version_2_sends_no_control() -> None:

@@ -99,7 +99,7 @@ def test_durations_are_cumulative_histograms() -> None:
     metrics = Metrics()
     for seconds in (0.0002, 0.003, 0.003, 9.0):
         metrics.login("mux", Outcome(Reason.OK), seconds)
-    metrics.operation("search", 0.002, answered=False)
+    metrics.operation("search", 0.002, False)
     found = exposed(metrics)
     group = ("cached", "no"), ("verdict", "accepted")
     buckets = {
