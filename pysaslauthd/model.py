@@ -145,7 +145,8 @@ class Identity(NamedTuple):
     """Who is meant, however it was typed: the values behind the tokens of a template.
 
     ``login`` is %u, ``user`` %U, ``domain`` %d (after the last ``@`` of the login, else the realm, else
-    the default realm), ``realm`` %r's (the request's, else the default; may be empty), ``service`` %s.
+    the default realm), ``realm`` what %R is made of (the request's, else the default; may be empty), ``service`` %s,
+    ``realm_or_domain`` %r.
     """
 
     login: bytes
@@ -153,6 +154,7 @@ class Identity(NamedTuple):
     domain: bytes
     realm: bytes
     service: bytes
+    realm_or_domain: bytes
 
     @property
     def address(self) -> bytes:
@@ -175,8 +177,9 @@ def identify(request: AuthRequest, *, default_realm: bytes = b"", append_realm: 
         user, domain = login, request.realm
         login = user + b"@" + domain
     realm = request.realm or default_realm
+    domain = domain or realm
     # Not Identity(…), which is a call of Python.
-    return tuple.__new__(Identity, (login, user, domain or realm, realm, request.service))
+    return tuple.__new__(Identity, (login, user, domain, realm, request.service, realm or domain))
 
 
 def refused_unasked(request: AuthRequest, identity: Identity) -> Reason | None:

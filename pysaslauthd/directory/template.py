@@ -38,14 +38,14 @@ _VALUES: dict[str, Callable[[Identity, bytes], bytes]] = {
     "U": lambda identity, _: identity.user,
     "d": lambda identity, _: identity.domain,
     "s": lambda identity, _: identity.service,
-    "r": lambda identity, _: identity.realm or identity.domain,
+    "r": lambda identity, _: identity.realm_or_domain,
     "R": lambda identity, _: b"@" + identity.realm if identity.realm else b"",
     "D": lambda _, dn: dn,
     **{str(number): _label(number) for number in range(1, 10)},
 }
 
 
-_FIELDS = {"u": "login", "U": "user", "d": "domain", "s": "service"}
+_FIELDS = {"u": "login", "U": "user", "d": "domain", "s": "service", "r": "realm_or_domain"}
 """Tokens whose value is a field of the identity as it stands."""
 
 

@@ -16,7 +16,7 @@ from pysaslauthd.wire.ldap.request import Control
 ALIAS = "aliasedObjectName"
 """RFC 4512 section 2.6: what tells an alias from the object that it stands for."""
 
-NOBODY = Identity(b"", b"", b"", b"", b"")
+NOBODY = Identity(b"", b"", b"", b"", b"", b"")
 """Who is meant where no login is known."""
 
 # RFC 4515 section 3: an attribute by name or OID, a kind of match, a value.

@@ -13,7 +13,7 @@ from pysaslauthd.metrics import Metrics
 from pysaslauthd.model import Identity
 
 QUERY = Query(Template.parse("dc=hoge,dc=cxm"), Template.parse("(uid=%u)"), "sub", ())
-WHO = Identity(b"penguin", b"penguin", b"", b"", b"smtp")
+WHO = Identity(b"penguin", b"penguin", b"", b"", b"smtp", b"")
 
 
 class Asked:

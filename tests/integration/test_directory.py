@@ -236,7 +236,7 @@ def test_odd_names_are_found_by_filter_by_base_and_by_fastbind(server: Directory
 def test_no_value_means_anything_to_a_filter_or_a_dn(server: DirectoryServer, value: bytes) -> None:
     async def test() -> None:
         async with asking(server) as directory:
-            identity = Identity(value, value, value, value, b"smtp")
+            identity = Identity(value, value, value, value, b"smtp", value)
             for asked in (query(), query(base=f"uid=%u,{people.PEOPLE}"), query(filter_="(|(mail=%u)(mail=%U@%d))")):
                 assert (await search(directory, asked, identity)).entries == []
             dn = Template.parse(f"uid=%u,{people.PEOPLE}").expand(identity, escape_dn)

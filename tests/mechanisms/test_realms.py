@@ -60,7 +60,7 @@ def test_two_realms_never_share_a_key() -> None:
 
 @given(st.tuples(*[st.binary()] * 2), st.tuples(*[st.binary()] * 2))
 def test_keys_are_equal_only_within_one_realm(one: tuple[bytes, bytes], other: tuple[bytes, bytes]) -> None:
-    identities = [Identity(user, user, domain, domain, b"") for user, domain in (one, other)]
+    identities = [Identity(user, user, domain, domain, b"", domain) for user, domain in (one, other)]
     listed = [domain.lower() if domain.lower() in (b"hoge.cxm", b"cxm") else b"" for _, domain in (one, other)]
     same = listed[0] == listed[1] and one[0] == other[0]
     assert (REALMS.key(identities[0]) == REALMS.key(identities[1])) is same
