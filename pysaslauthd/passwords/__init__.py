@@ -25,6 +25,7 @@ MAX_MS = 1000.0
 SLOW_MS = 0.2
 """From here on a thread costs less than what the event loop would lose."""
 
+_BRACE = ord("{")
 _MAX_NAME = 32
 """Bytes of an unknown scheme's name that are repeated in an error; the longest known name has 13."""
 
@@ -51,7 +52,7 @@ def parse(stored: bytes, *, max_ms: float = MAX_MS) -> StoredPassword:
         work is done; HASH_UNSUPPORTED where libcrypt or argon2-cffi lacks it, and for {SASL}.
     """
     end = stored.find(b"}")
-    if end > 1 and stored.startswith(b"{"):
+    if end > 1 and stored[0] == _BRACE:
         found = _SCHEMES.get(stored[1:end].upper())
         if found is None:
             raise StoredPasswordError(Reason.UNKNOWN_SCHEME, _printable(stored[1:end]))
@@ -62,7 +63,8 @@ def parse(stored: bytes, *, max_ms: float = MAX_MS) -> StoredPassword:
         ms, verify = _clear(name, stored)
     if ms > max_ms:
         raise StoredPasswordError(Reason.HASH_TOO_COSTLY, name)
-    return StoredPassword(name, ms > SLOW_MS, verify)
+    # Not StoredPassword(…), which is a call of Python.
+    return tuple.__new__(StoredPassword, (name, ms > SLOW_MS, verify))
 
 
 def _printable(name: bytes) -> str:

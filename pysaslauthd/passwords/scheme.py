@@ -54,19 +54,15 @@ def decode(scheme: str, text: bytes) -> bytes:
     :raises StoredPasswordError: MALFORMED_HASH: it is no base64.
     """
     try:
-        return _decoded(text)
-    except ValueError:
-        raise malformed(scheme) from None
-
-
-def _decoded(text: bytes) -> bytes:
-    try:
         decoded = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
         text = text.removesuffix(b"\n")
         text += b"=" * (-len(text) % 4)
-        decoded = binascii.a2b_base64(text, strict_mode=True)
+        try:
+            decoded = binascii.a2b_base64(text, strict_mode=True)
+        except binascii.Error:
+            raise malformed(scheme) from None
     # Python's strict mode lets padding pass after a whole group.
     if len(text) != (len(decoded) + 2) // 3 * 4:
-        raise ValueError("excess padding")
+        raise malformed(scheme)
     return decoded
