@@ -77,10 +77,12 @@ class Cache:
 
     def holds(self, key: bytes, password: bytes) -> bool:
         """Whether this very password was accepted for this key within the lifetime, and that is to be trusted."""
-        kept = self._entries.get(key)
+        try:
+            kept = self._entries[key]  # not get(), which looks twice
+        except KeyError:
+            return False
         return (
-            kept is not None
-            and self._clock() < kept.until
+            self._clock() < kept.until
             and kept.coverage.trusts(kept.asked)
             and hmac.compare_digest(kept.fingerprint, self._fingerprint(key, password))
         )
