@@ -37,6 +37,7 @@ _NO_ANSWER = frozenset({Reason.DIRECTORY_DOWN, Reason.DIRECTORY_TIMEOUT, Reason.
 """What lets an entry past its lifetime answer. Not what a directory may have said about the user (a result code that
 is not known, a stored hash that cannot be checked), and not what a client can bring about by asking a lot."""
 
+_ACCEPTED, _REJECTED, _UNAVAILABLE = Verdict  # to look a member up takes as long as a call
 _CACHED = Outcome(Reason.OK, cached=True)
 
 Then = Callable[[Outcome], None]
@@ -159,19 +160,18 @@ class Authenticator:
 
     def _ask(self, key: bytes, request: AuthRequest, identity: Identity, started: float, then: Then) -> None:
         """Ask the mechanism, or wait with whoever is asking the same already."""
-        question = (key, request.password)
-        moment = self._cache.moment() if self._cache is not None else None
-        # Who asks after a change must not be answered by what was asked before it.
-        since = (*question, moment.number if moment is not None else 0)
-        asked = self._questions.get(since)
         if self._pending >= self._max_questions:
             self._answer(request, identity, started, then, Outcome(Reason.OVERLOADED))
             return
         self._pending += 1
+        moment = self._cache.moment() if self._cache is not None else None
+        # Who asks after a change must not be answered by what was asked before it.
+        since = (key, request.password, moment.number if moment is not None else 0)
+        asked = self._questions.get(since)
         if asked is not None:
             asked.waiting.append((request, identity, started, then))
             return
-        asked = Asked(question, identity, started + self._deadline, moment)
+        asked = Asked((key, request.password), identity, started + self._deadline, moment)
         asked.waiting.append((request, identity, started, then))
         self._questions[since] = asked
         if self._timer is None:
@@ -202,13 +202,14 @@ class Authenticator:
         question = asked.question
         waiting, asked.waiting = asked.waiting, []
         self._pending -= len(waiting)
-        if outcome.verdict is not Verdict.UNAVAILABLE:
-            self._learn(asked, outcome)
+        verdict = outcome.reason.verdict  # not outcome's own, which is a call
+        if verdict is not _UNAVAILABLE:
+            self._learn(asked, outcome, verdict)
         elif (
             waiting and outcome.reason in _NO_ANSWER and self._cache is not None and self._cache.holds_stale(*question)
         ):
             outcome = self._past_lifetime(len(waiting), outcome)
-        throttle = self._throttle if outcome.verdict is Verdict.REJECTED else None
+        throttle = self._throttle if verdict is _REJECTED else None
         for request, identity, started, then in waiting:
             if throttle is None:
                 self._answer(request, identity, started, then, outcome)
@@ -218,12 +219,12 @@ class Authenticator:
         if self._idle is not None and not self._questions and not self._idle.done():
             self._idle.set_result(None)
 
-    def _learn(self, asked: Asked, outcome: Outcome) -> None:
+    def _learn(self, asked: Asked, outcome: Outcome, verdict: Verdict) -> None:
         if self._beyond_lifetime:
             self._beyond_lifetime = False
             logger.info("the directory answers again")
         self._remember(asked.question, asked.identity, asked.moment, outcome)
-        if outcome.verdict is Verdict.ACCEPTED and self._throttle is not None:
+        if verdict is _ACCEPTED and self._throttle is not None:
             self._throttle.succeeded(asked.question[0])
 
     def _remember(self, question: Question, identity: Identity, moment: Moment | None, outcome: Outcome) -> None:
