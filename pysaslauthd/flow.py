@@ -43,20 +43,20 @@ class Reply(Generic[T]):
         if not self._done:
             self._done = True
             self._value = value
-            self._wake()
+            waiting = self._waiting
+            if waiting is not None:
+                self._waiting = None
+                waiting.go_on()
 
     def fail(self, error: BaseException) -> None:
         """Deliver an exception in place of an answer."""
         if not self._done:
             self._done = True
             self._error = error
-            self._wake()
-
-    def _wake(self) -> None:
-        waiting = self._waiting
-        if waiting is not None:
-            self._waiting = None
-            waiting.go_on()
+            waiting = self._waiting
+            if waiting is not None:
+                self._waiting = None
+                waiting.go_on()
 
     def __await__(self) -> Generator[Reply[Any], None, T]:
         if not self._done:

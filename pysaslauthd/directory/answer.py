@@ -35,7 +35,11 @@ class Operation(Reply[Answer]):
     __slots__ = ("asked", "entries", "references")
 
     def __init__(self, asked: float) -> None:
-        super().__init__()
+        # What Reply's own does, without a call.
+        self._done = False
+        self._value = None
+        self._error = None
+        self._waiting = None
         self.asked = asked
         self.entries: list[SearchEntry] = []
         self.references: list[tuple[str, ...]] = []

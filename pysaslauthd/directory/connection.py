@@ -72,7 +72,8 @@ class LdapConnection(asyncio.BufferedProtocol):
         self._pulse = pulse
         self._shapes = shapes
         self._loop = asyncio.get_running_loop()
-        self._pending: dict[int, Operation] = {}
+        self.operations: dict[int, Operation] = {}
+        """Requests in flight, by messageID."""
         self._finished: list[tuple[Operation, Answer]] = []
         self._next_id = request.FIRST_ID
         self._buffer = memoryview(bytearray(READ_SIZE))
@@ -87,8 +88,8 @@ class LdapConnection(asyncio.BufferedProtocol):
 
     @property
     def pending(self) -> int:
-        """Requests in flight."""
-        return len(self._pending)
+        """How many they are."""
+        return len(self.operations)
 
     # -- requests
 
@@ -97,29 +98,28 @@ class LdapConnection(asyncio.BufferedProtocol):
 
         :raises ValueError: the template cannot hold these values; nothing was sent.
         """
-        message_id = self._next_id
-        return self._send(message_id, template.encode(message_id, values))
+        return self._send(template.encode(self._next_id, values))
 
     def ask_once(self, encode: Callable[[int], bytes]) -> Reply[Answer]:
         """Send a request of a kind that is too rare for a template; ``encode`` makes it for a messageID."""
-        message_id = self._next_id
-        return self._send(message_id, encode(message_id))
+        return self._send(encode(self._next_id))
 
-    def _send(self, message_id: int, octets: bytes) -> Reply[Answer]:
+    def _send(self, octets: bytes) -> Reply[Answer]:
+        message_id = self._next_id
         now = self._loop.time()
         operation = Operation(now)
         if self.lost:
             operation.fail(ConnectionLost(f"{self.server.text}: the connection is closed"))
             return operation
         self._next_id = message_id + 1 if message_id < request.LAST_ID else request.FIRST_ID
-        self._pending[message_id] = operation
+        self.operations[message_id] = operation
         if self._timer is None:
             self._timer = self._loop.call_at(now + self._timeout, self._expire)
         self._write(octets)
         return operation
 
     def _write(self, octets: bytes) -> None:
-        if len(self._pending) == 1 and not self._out:
+        if len(self.operations) == 1 and not self._out:
             self._transport.write(octets)
             return
         self._out.append(octets)
@@ -160,7 +160,7 @@ class LdapConnection(asyncio.BufferedProtocol):
             while (end := response.split(data, start)) and end <= size:
                 if end < size and self._shapes is not None and (whole := self._shapes.read(data, start, end)):
                     message_id, entry, whole_end = whole
-                    operation = self._pending.pop(message_id, None)
+                    operation = self.operations.pop(message_id, None)
                     if operation is not None:
                         operation.entries.append(entry)
                         self._finished.append((operation, operation.succeeded(self.server)))
@@ -184,7 +184,7 @@ class LdapConnection(asyncio.BufferedProtocol):
             self._lose(broken)
 
     def _take(self, message: Response) -> None:
-        operation = self._pending.get(message.message_id)
+        operation = self.operations.get(message.message_id)
         if operation is None:
             if message.message_id == 0:  # RFC 4511 section 4.4.1: notice of disconnection
                 raise ProtocolError(f"the server ends the connection: {response.result(message).message}")
@@ -203,7 +203,7 @@ class LdapConnection(asyncio.BufferedProtocol):
             self._finish(message.message_id, operation, message, Result(codes.SIZE_LIMIT_EXCEEDED, "", ()))
 
     def _finish(self, message_id: int, operation: Operation, message: Response, result: Result) -> None:
-        del self._pending[message_id]
+        del self.operations[message_id]
         self._finished.append((operation, operation.answer(self.server, message, result)))
 
     def _abandon(self, message_id: int) -> None:
@@ -215,15 +215,15 @@ class LdapConnection(asyncio.BufferedProtocol):
         self._timer = None
         due = self._loop.time() - self._timeout
         late = []
-        for message_id, operation in self._pending.items():
+        for message_id, operation in self.operations.items():
             if operation.asked > due:
                 self._timer = self._loop.call_at(operation.asked + self._timeout, self._expire)
                 break
             late.append((message_id, operation))
         text = f"{self.server.text}: no answer within {self._timeout:g} s"
         for message_id, operation in late:
-            if message_id in self._pending:  # failing one may have closed the connection
-                del self._pending[message_id]
+            if message_id in self.operations:  # failing one may have closed the connection
+                del self.operations[message_id]
                 silent = operation.asked >= self._pulse.heard
                 deliver_failure(operation, DirectoryTimeout(text, silent=silent))
                 if not self.lost:
@@ -235,7 +235,7 @@ class LdapConnection(asyncio.BufferedProtocol):
         """Give up a message that is not whole in time, and the connection; another server is asked at once."""
         text = f"{self.server.text}: an answer was not whole after {WHOLE_SECONDS:g} s"
         silent = since >= self._pulse.heard
-        stuck, self._pending = self._pending, {}
+        stuck, self.operations = self.operations, {}
         for operation in stuck.values():
             deliver_failure(operation, DirectoryTimeout(text, silent=silent))
         self._lose(text)
@@ -263,7 +263,7 @@ class LdapConnection(asyncio.BufferedProtocol):
         # asyncio's TLS holds this object, and this one its transport: 400 kB that would wait for the collector.
         del self._transport, self._buffer
         self._on_lost(self)
-        pending, self._pending = self._pending, {}
+        pending, self.operations = self.operations, {}
         if pending:
             logger.info("%s: connection lost with %d requests in flight: %s", self.server.text, len(pending), why)
         for operation in pending.values():

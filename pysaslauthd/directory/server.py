@@ -68,11 +68,11 @@ class Server:
         if not searchers:
             return None
         best = searchers[0]
-        least = best.pending
+        least = len(best.operations)  # not pending, which is a call
         if least:
             for other in searchers:
-                if other.pending < least:
-                    best, least = other, other.pending
+                if (pending := len(other.operations)) < least:
+                    best, least = other, pending
             if least >= BUSY and len(searchers) < SEARCH_CONNECTIONS:
                 self.connect()
         return best

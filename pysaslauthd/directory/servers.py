@@ -92,7 +92,8 @@ class Servers:
         began, answered = perf_counter(), False
         try:
             template = self._queries.get(query) or self._prepare(query)
-            base_values, filter_values = query.base.escaped_values(identity, dn), query.filter.values(identity, dn)
+            base_values = query.base.escaped_values(identity, dn) if query.base.tokens else ()
+            filter_values = query.filter.values(identity, dn)
             try:
                 answer = await self._search(template, base_values + filter_values, "search")
                 if self._referrals is not None and (answer.references or answer.result.code == codes.REFERRAL):
@@ -154,13 +155,13 @@ class Servers:
             if server is not None and connection is not None:
                 # Nearly always: nothing must be waited for but the answer, and nothing else be asked then.
                 reply = connection.ask(template, values)
-                begun = _Begun(server, reply)
                 try:
                     answer = await reply
                     if answer.result.code not in TRANSIENT:
                         return answer
                 except DirectoryError:
                     pass  # it is found again in the reply
+                begun = _Begun(server, reply)
 
             async def ask(server: Server) -> Answer:
                 return await (server.searcher() or await server.connected()).ask(template, values)
