@@ -24,6 +24,7 @@ from pysaslauthd.wire.ldap import codes
 # Read several times a login, and a member of an enum takes as long to look up as a call.
 _OK = Reason.OK
 _MUST_CHANGE = Reason.MUST_CHANGE
+_NOT_SAID = Outcome(_OK)[3:]
 
 
 class LdapMechanism:
@@ -147,7 +148,8 @@ class LdapMechanism:
             else:
                 matches = parsed.verify(password)
             if matches:
-                return Outcome(_OK, "", entry.dn)
+                # Not Outcome(…), which is a call of Python.
+                return tuple.__new__(Outcome, (_OK, "", entry.dn, *_NOT_SAID))
             mismatch.append(parsed.scheme)
         # What could not be checked is told apart from a mismatch: it might have matched.
         for failure in unchecked:

@@ -30,7 +30,7 @@ OK = b"\x00\x02OK"
 NO = b"\x00\x02NO"
 """The reply to a rejected login."""
 
-_NOT_SAID = AuthRequest(b"", b"")[7:]
+_LOCAL, _SECURED, _SESSION = AuthRequest(b"", b"")[7:]
 """The rest of a request, of which this protocol knows nothing."""
 
 
@@ -64,9 +64,20 @@ def parse(data: bytes, peer: Peer | None = None) -> tuple[AuthRequest, int] | No
         if start <= size and (after := start + (data[end] << 8 | data[end + 1])) <= size:
             remote = data[start:after]
             end = after
-    strings = data[2:login], data[login + 2 : password], data[password + 2 : service], data[service + 2 : realm]
+    fields = (
+        data[2:login],
+        data[login + 2 : password],
+        data[password + 2 : service],
+        data[service + 2 : realm],
+        remote,
+        "mux",
+        peer,
+        _LOCAL,
+        _SECURED,
+        _SESSION,
+    )
     # Not AuthRequest(…), which is a call of Python.
-    return tuple.__new__(AuthRequest, (*strings, remote, "mux", peer, *_NOT_SAID)), end
+    return tuple.__new__(AuthRequest, fields), end
 
 
 def encode_request(request: AuthRequest) -> bytes:
