@@ -223,18 +223,18 @@ class Authenticator:
         if self._beyond_lifetime:
             self._beyond_lifetime = False
             logger.info("the directory answers again")
-        self._remember(asked.question, asked.identity, asked.moment, outcome)
+        if asked.moment is not None:
+            self._remember(asked.question, asked.identity, asked.moment, outcome)
         if verdict is _ACCEPTED and self._throttle is not None:
             self._throttle.succeeded(asked.question[0])
 
-    def _remember(self, question: Question, identity: Identity, moment: Moment | None, outcome: Outcome) -> None:
-        if self._cache is None or moment is None:
-            return
-        if outcome.verdict is Verdict.REJECTED:
-            self._cache.forget(*question)
-        elif outcome.verdict is Verdict.ACCEPTED:
+    def _remember(self, question: Question, identity: Identity, moment: Moment, outcome: Outcome) -> None:
+        cache = self._cache
+        if cache is not None and outcome.verdict is _REJECTED:
+            cache.forget(*question)
+        elif cache is not None and outcome.verdict is _ACCEPTED:
             origin = Origin(identity.address, outcome.names, outcome.directory)
-            self._cache.store(*question, origin, moment)
+            cache.store(*question, origin, moment)
 
     def _checked(
         self,

@@ -31,7 +31,7 @@ class Reply(Generic[T]):
         self._done = False
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._waiting: _Run[Any] | None = None
+        self._waiting: run[Any] | None = None
 
     @property
     def done(self) -> bool:
@@ -66,16 +66,21 @@ class Reply(Generic[T]):
         return self._value  # type: ignore[return-value]  # set() stored a T, or fail() an error
 
 
-class _Run(Generic[T]):
-    """A coroutine under way. An object rather than a closure, which would be a cycle for the collector."""
+class run(Generic[T]):  # noqa: N801 - it is used as the function that it spares
+    """Drive a coroutine; call ``then(value, None)`` or ``then(None, error)`` once, perhaps before returning.
+
+    The coroutine under way is this object, and no closure, which would be a cycle for the collector.
+    """
 
     __slots__ = ("_flow", "_then")
 
     def __init__(self, flow: Flow[T], then: Callable[[T | None, BaseException | None], None]) -> None:
         self._flow = flow
         self._then = then
+        self.go_on()
 
     def go_on(self) -> None:
+        """Run on to the next reply that is not there yet, or to the end."""
         try:
             self._flow.send(None)._waiting = self
         except StopIteration as stop:
@@ -86,11 +91,6 @@ class _Run(Generic[T]):
         else:
             return  # until the reply is set
         self._then(value, None)
-
-
-def run(flow: Flow[T], then: Callable[[T | None, BaseException | None], None]) -> None:
-    """Drive a coroutine; call ``then(value, None)`` or ``then(None, error)`` once, perhaps before returning."""
-    _Run(flow, then).go_on()
 
 
 def future(flow: Flow[T]) -> asyncio.Future[T]:

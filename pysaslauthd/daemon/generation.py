@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -41,12 +42,16 @@ class Generation(NamedTuple):
 class Current:
     """What the doors ask: the newest generation's authenticator. What an older one was asked, it still answers."""
 
-    def __init__(self, generation: Generation) -> None:
-        self.generation = generation
+    authenticate: Callable[[AuthRequest, Then], None]
+    """See :meth:`Authenticator.authenticate`, which it is: another call would be one more for every login."""
 
-    def authenticate(self, request: AuthRequest, then: Then) -> None:
-        """See :meth:`Authenticator.authenticate`."""
-        self.generation.authenticator.authenticate(request, then)
+    def __init__(self, generation: Generation) -> None:
+        self.replace(generation)
+
+    def replace(self, generation: Generation) -> None:
+        """Ask this one from now on."""
+        self.generation = generation
+        self.authenticate = generation.authenticator.authenticate
 
 
 class Builder:

@@ -112,7 +112,7 @@ class Reloader:
         before = self._current.generation
         loaded = await asyncio.to_thread(load, str(self._options.config))  # from disks that may be slow
         after = self._builder.build(loaded, await self._builder.directories(loaded), before)
-        self._current.generation = after
+        self._current.replace(after)
         self.begin()
         self._doors.use(loaded.settings)
         retiring = self._loop.create_task(_retire(before))

@@ -14,6 +14,10 @@ TRANSIENT = frozenset({codes.BUSY, codes.UNAVAILABLE})
 """Another server may do better."""
 
 
+NO_CONTROLS: dict[str, bytes] = {}
+"""Those of most answers; never changed."""
+
+
 class Answer(NamedTuple):
     """All that came for one request, and from whom.
 
@@ -49,14 +53,9 @@ class Operation(Reply[Answer]):
 
         :raises ProtocolError: the message is malformed.
         """
-        held = response.controls(last) if last.controls else {}
+        held = response.controls(last) if last.controls else NO_CONTROLS
         value = response.extended_value(last) if last.operation == response.EXTENDED_RESPONSE else b""
         return Answer(server, result, held, self.entries, self.references, value)
-
-    def succeeded(self, server: ServerUri) -> Answer:
-        """The answer where the last message is a plain success."""
-        # Not Answer(…), which is a call of Python.
-        return tuple.__new__(Answer, (server, response.SUCCEEDED, {}, self.entries, self.references, b""))
 
 
 def refuse(answer: Answer, doing: str) -> DirectoryRefused:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from pysaslauthd.config import ServerUri
-from pysaslauthd.directory.answer import Answer, Operation
+from pysaslauthd.directory.answer import NO_CONTROLS, Answer, Operation
 from pysaslauthd.directory.deliver import deliver, deliver_failure
 from pysaslauthd.errors import ConnectionLost, DirectoryError, DirectoryTimeout, ProtocolError
 from pysaslauthd.flow import Reply
@@ -26,6 +26,8 @@ from pysaslauthd.wire.ldap.response import Response, Result
 from pysaslauthd.wire.ldap.shape import Shapes
 
 logger = logging.getLogger(__name__)
+
+OnLost = Callable[["LdapConnection"], None]
 
 READ_SIZE = 64 * 1024
 """Octets read at once. asyncio's own buffer, 256 KiB made anew for every read, costs three system calls a read."""
@@ -52,17 +54,13 @@ class LdapConnection(asyncio.BufferedProtocol):
     :param timeout: seconds that the server may take for one answer.
     :param on_lost: called once when an open connection is of no more use.
     :param pulse: shared by the connections to one server.
+    :param shapes: of the answers to searches; None reads each element by element.
     """
 
     _transport: asyncio.Transport
 
     def __init__(
-        self,
-        server: ServerUri,
-        timeout: float,
-        on_lost: Callable[[LdapConnection], None],
-        pulse: Pulse,
-        shapes: Shapes | None = None,
+        self, server: ServerUri, timeout: float, on_lost: OnLost, pulse: Pulse, shapes: Shapes | None = None
     ) -> None:
         self.server = server
         self.lost = True
@@ -154,16 +152,18 @@ class LdapConnection(asyncio.BufferedProtocol):
             self._arriving.cancel()
             self._arriving = None
         start = end = 0
-        size = len(data)
-        broken = ""
+        broken, size = "", len(data)
         try:
-            while (end := response.split(data, start)) and end <= size:
+            while start < size and (end := response.split(data, start)) and end <= size:
                 if end < size and self._shapes is not None and (whole := self._shapes.read(data, start, end)):
                     message_id, entry, whole_end = whole
                     operation = self.operations.pop(message_id, None)
                     if operation is not None:
-                        operation.entries.append(entry)
-                        self._finished.append((operation, operation.succeeded(self.server)))
+                        entries = operation.entries
+                        entries.append(entry)
+                        # Not Answer(…), which is a call of Python.
+                        parts = self.server, response.SUCCEEDED, NO_CONTROLS, entries, operation.references, b""
+                        self._finished.append((operation, tuple.__new__(Answer, parts)))
                         start = whole_end
                         continue
                 self._take(response.decode(data[start:end]))
@@ -172,7 +172,7 @@ class LdapConnection(asyncio.BufferedProtocol):
             broken = str(error)
         if start:  # only whole messages count: who drips octets for ever is as good as silent
             self._heard = self._pulse.heard = self._loop.time()
-        if start < len(data) and not broken:
+        if start < size and not broken:
             self._partial += data[start:] if start else data
             self._needed = end - start
             self._arriving = self._loop.call_later(WHOLE_SECONDS, self._stuck, self._loop.time())

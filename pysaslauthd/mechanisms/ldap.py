@@ -103,12 +103,13 @@ class LdapMechanism:
                     found = await self._directory.search(self._user, identity)
                 except DirectoryRefused as refused:
                     found = await self._search_without_controls(identity, refused)
-                entry = _sole(found)
-                if entry is None:
+                entries = found.entries
+                if len(entries) != 1 or found.size_limit_exceeded or "aliasedobjectname" in entries[0].attributes:
                     return _nobody(found)
+                entry = entries[0]
                 outcome = await self._judge(entry, password)
             else:
-                entry = None
+                entry = None  # none was read
                 outcome = await self._fastbind(identity, password)
             if outcome.reason is _OK and entry is not None and self._refusal is not None:
                 refusal = self._refusal(entry, self._clock())
@@ -184,16 +185,8 @@ class LdapMechanism:
         return found
 
 
-def _sole(found: Found) -> Entry | None:
-    """The user's one entry."""
-    entries, more, _ = found
-    if len(entries) == 1 and not more and "aliasedobjectname" not in entries[0].attributes:
-        return entries[0]
-    return None
-
-
 def _nobody(found: Found) -> Outcome:
-    """Why there is no such entry."""
+    """Why there is no one entry of the user's own."""
     entries, more, references = found
     if len(entries) == 1 and not more:
         return Outcome(Reason.UNKNOWN_USER, "only an alias, which ldap_deref leaves as it is", entries[0].dn)

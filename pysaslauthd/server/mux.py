@@ -69,7 +69,7 @@ class MuxServer:
     ) -> None:
         self.served = 0
         self.faults: Counter[Fault] = Counter()
-        self._authenticate = authenticator.authenticate
+        self._authenticator = authenticator
         self._listener = listener
         self._unavailable = mux.NO if unavailable == "no" else b""
         self._max_connections = max_connections
@@ -204,7 +204,7 @@ class _Exchange:
             self._unwatch()
         # A client that writes piece by piece may have a fifth string still to come; so may one that filled the read.
         self._early = bool(before) or octets != len(data) or octets == _READ_SIZE
-        self._server._authenticate(request, self._answer)
+        self._server._authenticator.authenticate(request, self._answer)
 
     def expire(self) -> None:
         """The request has not arrived in time."""
