@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pysaslauthd.config import ServerUri
+from pysaslauthd.directory.interface import Bound, Found
 from pysaslauthd.errors import DirectoryRefused
 from pysaslauthd.flow import Reply
 from pysaslauthd.wire.ldap import codes, response
@@ -55,7 +56,30 @@ class Operation(Reply[Answer]):
         """
         held = response.controls(last) if last.controls else NO_CONTROLS
         value = response.extended_value(last) if last.operation == response.EXTENDED_RESPONSE else b""
-        return Answer(server, result, held, self.entries, self.references, value)
+        # Not Answer(…), which is a call of Python.
+        return tuple.__new__(Answer, (server, result, held, self.entries, self.references, value))
+
+
+def found_by(answer: Answer, *, missing_base: bool) -> Found:
+    """What a search has found.
+
+    :param missing_base: whether its base may be missing.
+    :raises DirectoryRefused: it was not done.
+    """
+    code = answer.result.code
+    if code in (codes.SUCCESS, codes.SIZE_LIMIT_EXCEEDED):
+        # Not Found(…), which is a call of Python.
+        return tuple.__new__(Found, (answer.entries, code != codes.SUCCESS, len(answer.references)))
+    if missing_base and code in (codes.NO_SUCH_OBJECT, codes.INVALID_DN_SYNTAX):
+        return Found([])
+    raise refuse(answer, "search")
+
+
+def bound(answer: Answer) -> Bound:
+    """What became of a bind."""
+    code, message, _ = answer.result
+    # Not Bound(…), likewise.
+    return tuple.__new__(Bound, (code, message, answer.controls, answer.server.text, answer.extended_value))
 
 
 def refuse(answer: Answer, doing: str) -> DirectoryRefused:

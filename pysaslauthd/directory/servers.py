@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from pysaslauthd.config import LdapSettings
-from pysaslauthd.directory.answer import TRANSIENT, Answer, refuse
+from pysaslauthd.directory.answer import TRANSIENT, Answer, bound, found_by, refuse
 from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.connection import LdapConnection
 from pysaslauthd.directory.gate import Gate
@@ -17,7 +17,7 @@ from pysaslauthd.directory.referral import Referrals, Search
 from pysaslauthd.directory.roster import Roster
 from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
-from pysaslauthd.flow import Reply
+from pysaslauthd.flow import Flow
 from pysaslauthd.metrics import Operation
 from pysaslauthd.model import Identity
 from pysaslauthd.wire.ldap import codes, request
@@ -99,7 +99,7 @@ class Servers:
                 if self._referrals is not None and (answer.references or answer.result.code == codes.REFERRAL):
                     search = Search(query, query.base.fill(base_values), query.scope, filter_values)
                     answer = await self._referrals.follow(search, answer)
-                found = _found(answer, missing_base=bool(query.base.tokens))
+                found = found_by(answer, missing_base=bool(query.base.tokens))
             except UnencodableError:  # the values make no request, so nobody can be meant
                 found = Found([])
             answered = True
@@ -123,13 +123,13 @@ class Servers:
         finally:
             self._count("compare", perf_counter() - began, answered)
 
-    async def bind(self, dn: bytes, password: bytes) -> Bound:
+    def bind(self, dn: bytes, password: bytes) -> Flow[Bound]:
         """See the interface. The request carries the password policy control."""
-        if not dn:  # a bind as nobody proves nothing (RFC 4513 section 5.1.1)
-            return Bound(codes.INVALID_DN_SYNTAX, "no DN")
-        return await self._bind(lambda connection: connection.ask(self._simple_bind, [dn, password]))
+        values = [dn, password]
+        # A bind as nobody proves nothing (RFC 4513 section 5.1.1).
+        return self._bind(lambda connection: connection.ask(self._simple_bind, values)) if dn else _no_dn()
 
-    async def bind_plain(self, authcid: bytes, password: bytes) -> Bound:
+    def bind_plain(self, authcid: bytes, password: bytes) -> Flow[Bound]:
         """See the interface."""
         credentials = b"\0".join([b"", authcid, password])
 
@@ -142,7 +142,7 @@ class Servers:
             who = await connection.ask_once(lambda number: request.extended(number, request.WHO_AM_I))
             return answer if who.result.code else answer._replace(extended_value=who.extended_value)
 
-        return await self._bind(ask)
+        return self._bind(ask)
 
     async def _search(self, template: RequestTemplate, values: Sequence[bytes], doing: str) -> Answer:
         """The answer to a search or compare, from a connection for searches of whichever server gives one."""
@@ -154,14 +154,13 @@ class Servers:
             connection = server.searcher() if server is not None else None
             if server is not None and connection is not None:
                 # Nearly always: nothing must be waited for but the answer, and nothing else be asked then.
-                reply = connection.ask(template, values)
                 try:
-                    answer = await reply
+                    answer = await connection.ask(template, values)
                     if answer.result.code not in TRANSIENT:
                         return answer
-                except DirectoryError:
-                    pass  # it is found again in the reply
-                begun = _Begun(server, reply)
+                    begun = _Begun(server, answer)
+                except DirectoryError as error:
+                    begun = _Begun(server, error)
 
             async def ask(server: Server) -> Answer:
                 return await (server.searcher() or await server.connected()).ask(template, values)
@@ -182,16 +181,27 @@ class Servers:
             return answer
 
         began, answered = perf_counter(), False
-        if not self._binding.passes():
-            await self._binding.enter()
         try:
-            answer = await self._ask(ask_alone, _BOUND_ELSEWHERE, "bind")
-            answered = True
+            if not self._binding.passes():
+                await self._binding.enter()
+            try:
+                first, begun = self._roster.first, None
+                if first is not None:
+                    try:
+                        answer = await ask_alone(first)
+                        if answer.result.code not in _BOUND_ELSEWHERE:
+                            answered = True
+                            return bound(answer)
+                        begun = _Begun(first, answer)
+                    except DirectoryError as error:
+                        begun = _Begun(first, error)
+                answer = await self._ask(ask_alone, _BOUND_ELSEWHERE, "bind", begun)
+                answered = True
+                return bound(answer)
+            finally:
+                self._binding.leave()
         finally:
-            self._binding.leave()
             self._count("bind", perf_counter() - began, answered)
-        code, message, _ = answer.result
-        return Bound(code, message, answer.controls, answer.server.text, answer.extended_value)
 
     # -- whom to ask
 
@@ -223,8 +233,10 @@ class Servers:
                     if begun is None:
                         answer = await ask(server)
                     else:
-                        reply, begun = begun.reply, None
-                        answer = await reply
+                        came, begun = begun.came, None
+                        if isinstance(came, DirectoryError):
+                            raise came
+                        answer = came
                 except ConnectionLost as error:
                     failure = error
                     continue
@@ -278,22 +290,11 @@ class Servers:
 
 
 class _Begun(NamedTuple):
-    """A server that has been asked, and its answer or failure."""
+    """A server that has been asked, and what came of it."""
 
     server: Server
-    reply: Reply[Answer]
+    came: Answer | DirectoryError
 
 
-def _found(answer: Answer, *, missing_base: bool) -> Found:
-    """What a search has found.
-
-    :param missing_base: whether its base may be missing.
-    :raises DirectoryRefused: it was not done.
-    """
-    code = answer.result.code
-    if code in (codes.SUCCESS, codes.SIZE_LIMIT_EXCEEDED):
-        # Not Found(…), which is a call of Python.
-        return tuple.__new__(Found, (answer.entries, code != codes.SUCCESS, len(answer.references)))
-    if missing_base and code in (codes.NO_SUCH_OBJECT, codes.INVALID_DN_SYNTAX):
-        return Found([])
-    raise refuse(answer, "search")
+async def _no_dn() -> Bound:
+    return Bound(codes.INVALID_DN_SYNTAX, "no DN")

@@ -105,7 +105,8 @@ def decode(message: bytes) -> Response:
             and operation & 0xE0 == _APPLICATION
             and contents == size - 10
         ):
-            return Response(number, operation & 0x1F, message[10:], b"")
+            # Not Response(…), which is a call of Python.
+            return tuple.__new__(Response, (number, operation & 0x1F, message[10:], b""))
     whole = elements(message)
     if len(whole) != 1:
         raise ProtocolError("a message and something behind it")
