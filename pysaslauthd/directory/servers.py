@@ -125,9 +125,8 @@ class Servers:
 
     def bind(self, dn: bytes, password: bytes) -> Flow[Bound]:
         """See the interface. The request carries the password policy control."""
-        values = [dn, password]
         # A bind as nobody proves nothing (RFC 4513 section 5.1.1).
-        return self._bind(lambda connection: connection.ask(self._simple_bind, values)) if dn else _no_dn()
+        return self._bind(lambda connection: connection.ask(self._simple_bind, [dn, password])) if dn else _no_dn()
 
     def bind_plain(self, authcid: bytes, password: bytes) -> Flow[Bound]:
         """See the interface."""
@@ -220,9 +219,10 @@ class Servers:
         failure: DirectoryError | None = None
         if not self._servers:
             await self._roster.known()
-        servers = self._roster.in_order()
-        if begun is not None:
-            servers = [begun.server, *(server for server in servers if server is not begun.server)]
+        if begun is None:
+            servers = self._roster.in_order()
+        else:  # the order as it was then: it was not the time to look for servers that are down
+            servers = [begun.server, *(server for server in self._servers if server is not begun.server)]
         for server in servers:
             if server is not self._servers[0]:
                 self.failovers += 1
