@@ -99,10 +99,15 @@ class LdapMechanism:
         try:
             if self._searches:
                 # The search is awaited here, and not below: each coroutine that waits costs half a microsecond.
+                asked = self._user
                 try:
-                    found = await self._directory.search(self._user, identity)
+                    found = await self._directory.search(asked, identity)
                 except DirectoryRefused as refused:
-                    found = await self._search_without_controls(identity, refused)
+                    # 389 DS refuses the search to who may not use the control, though it is not critical.
+                    if refused.code != codes.INSUFFICIENT_ACCESS_RIGHTS or not asked.controls:
+                        raise
+                    found = await self._directory.search(self._without_controls, identity)
+                    self._user = self._without_controls  # the control was to blame, then
                 entries = found.entries
                 if len(entries) != 1 or found.size_limit_exceeded or "aliasedobjectname" in entries[0].attributes:
                     return _nobody(found)
@@ -175,14 +180,6 @@ class LdapMechanism:
             dn = self._filter.expand(identity, escape_dn)
             bound = await self._directory.bind(dn, password)
         return verdict.of_bind(bound, dn)
-
-    async def _search_without_controls(self, identity: Identity, refused: DirectoryRefused) -> Found:
-        """Search again where 389 DS refused it to who may not use the control, though it is not critical."""
-        if refused.code != codes.INSUFFICIENT_ACCESS_RIGHTS or not self._user.controls:
-            raise refused
-        found = await self._directory.search(self._without_controls, identity)
-        self._user = self._without_controls  # the control was to blame, then
-        return found
 
 
 def _nobody(found: Found) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mechanisms.fake import NOW, PENGUIN, FakeDirectory, check, entry, found, settings
-from pysaslauthd.directory.interface import Bound
+from pysaslauthd.directory.interface import Bound, Found, Query
 from pysaslauthd.directory.ldif import LdifDirectory
 from pysaslauthd.errors import (
     ConnectionLost,
@@ -20,7 +20,8 @@ from pysaslauthd.errors import (
     DirectoryTimeout,
     ServiceBindRefused,
 )
-from pysaslauthd.flow import future
+from pysaslauthd.flow import Reply, future
+from pysaslauthd.flow import run as drive
 from pysaslauthd.mechanisms.ldap import LdapMechanism
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify
 from pysaslauthd.wire.ldap.controls import ACCOUNT_USABILITY
@@ -225,6 +226,31 @@ def test_who_may_not_use_the_control_is_asked_without_it_from_then_on() -> None:
     asyncio.run(twice())
     assert [bool(query.controls) for query, _, _ in directory.searches] == [True, False, False]
     assert len({query.attributes for query, _, _ in directory.searches}) == 1
+
+
+def test_so_are_those_whose_search_with_it_was_under_way_already() -> None:
+    class Held(FakeDirectory):
+        def __init__(self) -> None:
+            super().__init__(found(entry(userPassword=SSHA)))
+            self.held = list[Reply[Found]]()
+
+        async def search(self, query: Query, identity: Identity, dn: bytes = b"") -> Found:
+            if query.controls:
+                self.held.append(Reply())
+                return await self.held[-1]
+            return await super().search(query, identity, dn)
+
+    directory, outcomes = Held(), list[Outcome | None]()
+    with ThreadPoolExecutor(1) as threads:
+        mechanism = LdapMechanism(settings(), directory, threads)
+        for _ in range(2):
+            drive(
+                mechanism.check(identities(people.PENGUIN)[0], PASSWORD.encode()),
+                lambda outcome, _: outcomes.append(outcome),
+            )
+        for reply in directory.held:
+            reply.fail(DirectoryRefused(50, "search: Insufficient access rights"))
+    assert [outcome and outcome.reason for outcome in outcomes] == [Reason.OK, Reason.OK]
 
 
 def test_a_search_that_is_refused_without_the_control_too_is_refused() -> None:
