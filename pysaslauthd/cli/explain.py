@@ -30,6 +30,7 @@ EXIT_CONFIG = 2
 _COLOURS = {Verdict.ACCEPTED: "green", Verdict.REJECTED: "red", Verdict.UNAVAILABLE: "yellow"}
 _ROW = "{:<10} {}"
 _STEP = "{:>10}  {}"
+_IDENTITY = ("login", "user", "domain", "realm", "service")
 
 
 def _only_stdin(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -171,7 +172,7 @@ def _object(told: Explanation) -> dict[str, Any]:
         "reason": told.outcome.reason.value,
         "detail": told.outcome.detail,
         "password_checked": told.checked,
-        "identity": {name: _text(value) for name, value in identity._asdict().items()},
+        "identity": {name: _text(getattr(identity, name)) for name in _IDENTITY},
         "domain_from": told.domain_from,
         "realm_file": told.realm_file or None,
         "method": told.method,
