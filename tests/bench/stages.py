@@ -43,7 +43,7 @@ _STAGES = tuple(
         ("password check", "pysaslauthd/passwords|hmac|hashlib|base64", ""),
         ("mechanism", "pysaslauthd/mechanisms", ""),
         ("LDAP: encode the request", "wire/ldap/request|directory/template", ""),
-        ("LDAP: decode the answer", "wire/ldap/response|/ldap3/|/pyasn1/", ""),
+        ("LDAP: decode the answer", "wire/ldap/(response|shape)|/ldap3/|/pyasn1/", ""),
         ("LDAP: send", "directory/connection", r"\.(write|send)\("),
         ("LDAP: send", "asyncio/selector_events.*write|asyncio/selector_events:send", ""),
         ("LDAP: receive", "asyncio/selector_events.*(read_ready|recv)", r"\.recv\("),
