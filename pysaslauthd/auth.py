@@ -37,7 +37,7 @@ _NO_ANSWER = frozenset({Reason.DIRECTORY_DOWN, Reason.DIRECTORY_TIMEOUT, Reason.
 """What lets an entry past its lifetime answer. Not what a directory may have said about the user (a result code that
 is not known, a stored hash that cannot be checked), and not what a client can bring about by asking a lot."""
 
-_ACCEPTED, _REJECTED, _UNAVAILABLE = Verdict  # to look a member up takes as long as a call
+_ACCEPTED, _REJECTED, _UNAVAILABLE = Verdict.ACCEPTED, Verdict.REJECTED, Verdict.UNAVAILABLE  # a look-up is slow
 _CACHED = Outcome(Reason.OK, cached=True)
 
 Then = Callable[[Outcome], None]
