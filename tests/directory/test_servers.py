@@ -455,6 +455,28 @@ def test_a_hung_server_costs_one_time_out_and_then_the_next_is_asked_at_once() -
         run(test())
 
 
+def test_what_fails_with_a_hung_server_begins_no_new_connection_to_it() -> None:
+    async def test() -> None:
+        clock = Clock()
+        async with asking(hung, seconds=TIMEOUT) as directory:
+            assert await search(directory) == FOUND
+            hung.fault("search", *[faults.silent] * 4)
+            asked = [asyncio.create_task(search(directory)) for _ in range(2)]
+            await asyncio.to_thread(hung.wait_for, "search", 1 + 2)
+            clock.move(TIMEOUT * 0.5)
+            asked += [asyncio.create_task(search(directory)) for _ in range(2)]
+            await asyncio.to_thread(hung.wait_for, "search", 1 + 4)
+            clock.move(TIMEOUT * 0.6)
+            outcomes = await asyncio.gather(*asked, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [DirectoryTimeout, *[ConnectionLost] * 3]
+            # Who comes once it answers again must not wait for an attempt from when it did not.
+            assert [state.connections for state in directory.states()] == [0]
+            assert directory._servers[0]._connecting is None
+
+    with FakeLdap() as hung:
+        run(test())
+
+
 def test_the_next_server_in_order_is_asked_where_one_is_down() -> None:
     async def test() -> None:
         async with asking(down(), second, third) as directory:
