@@ -213,8 +213,6 @@ class Listener:
                 accepted.append(connection(_AF_UNIX, _SOCK_STREAM, 0, accept()[0]))
             except BlockingIOError:
                 break
-            except ConnectionAbortedError:  # pragma: no cover - Linux says it of no UNIX socket
-                continue
             except OSError as error:
                 # Where descriptors lack, those of the connections accepted so far may soon be free.
                 if not accepted:
