@@ -105,6 +105,7 @@ class Builder:
     def _mechanism(self, loaded: Loaded, directories: Directories) -> Mechanism:
         def of(settings: LdapSettings, realm: str = "") -> Mechanism:
             directory = directories.of(settings)
+            # Servers count their own operations.
             measured = directory if isinstance(directory, Servers) else MeasuredDirectory(directory, self._metrics)
             mechanism = LdapMechanism(settings, measured, self._threads, name=realm)
             for key, query in mechanism.queries.items():

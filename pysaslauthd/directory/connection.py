@@ -28,6 +28,7 @@ from pysaslauthd.wire.ldap.shape import Shapes
 logger = logging.getLogger(__name__)
 
 OnLost = Callable[["LdapConnection"], None]
+"""Told of a connection that is of no more use."""
 
 READ_SIZE = 64 * 1024
 """Octets read at once. asyncio's own buffer, 256 KiB made anew for every read, costs three system calls a read."""
@@ -86,7 +87,7 @@ class LdapConnection(asyncio.BufferedProtocol):
 
     @property
     def pending(self) -> int:
-        """How many they are."""
+        """How many requests are in flight."""
         return len(self.operations)
 
     # -- requests

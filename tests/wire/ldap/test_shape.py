@@ -85,6 +85,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("data", OTHERS.values(), ids=[*OTHERS])
 def test_what_is_of_no_known_shape_is_left(data: bytes) -> None:
+    assert response.split(data, 0) == response.split(answer(ID), 0)  # by its size it could be of the shape
     assert read(learned(answer(ID)), data) is None
 
 
