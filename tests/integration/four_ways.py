@@ -59,6 +59,7 @@ class FourWays:
             wait_until(lambda: len(logged.findall(daemon.log)) > before, f"{uid} in the log:\n{daemon.log[-2000:]}")  # noqa: B023 - called before the next turn
             verdict, reason = logged.findall(daemon.log)[-1]
             assert {"success": b"OK", "failure": b"NO", "unavailable": None}[verdict] == answer
+            assert reason or verdict == "success"
             yield reason or "ok"
 
 

@@ -209,8 +209,13 @@ class Program:
 
     @property
     def log(self) -> str:
-        """What it has printed so far."""
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
+        """What it has printed so far; while it runs, whole lines alone.
+
+        A line across the border of two pages of the file can be read when the first has been written (seen on ext4).
+        """
+        running = self._process is not None and self._process.poll() is None
+        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return text[: text.rfind("\n") + 1] if running else text
 
     @property
     def said(self) -> str:
