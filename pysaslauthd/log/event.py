@@ -8,12 +8,19 @@ from typing import NamedTuple
 from pysaslauthd.log.text import escape, escape_text
 from pysaslauthd.model import AuthRequest, Door, Identity, Outcome, Peer, Reason, Verdict
 
-_VERDICTS = {
-    Verdict.ACCEPTED.value: (logging.DEBUG, "auth success"),
-    Verdict.REJECTED.value: (logging.INFO, "auth failure"),
+_WORDS = {
+    Verdict.ACCEPTED: "auth success",
+    Verdict.REJECTED: "auth failure",
     # Other words than saslauthd's: who counts failures to ban somebody must not count a directory's outage.
-    Verdict.UNAVAILABLE.value: (logging.WARNING, "auth unavailable"),
+    Verdict.UNAVAILABLE: "auth unavailable",
 }
+_VERDICT_LEVELS = {
+    Verdict.ACCEPTED: logging.DEBUG,
+    Verdict.REJECTED: logging.INFO,
+    Verdict.UNAVAILABLE: logging.WARNING,
+}
+# By the reasons' values, since hashing a member is a call of Python.
+_LEVELS = {reason.value: _VERDICT_LEVELS[reason.verdict] for reason in Reason}
 _LOGINS = logging.getLogger("pysaslauthd.logins")
 
 
@@ -85,7 +92,7 @@ class LoginEvent(NamedTuple):
 
     def __str__(self) -> str:
         verdict = self.verdict
-        what = _VERDICTS[verdict.value][1]
+        what = _WORDS[verdict]
         if self.cached and verdict is Verdict.ACCEPTED:
             what += " (cached)"
         line = (
@@ -124,8 +131,7 @@ class LoginEvent(NamedTuple):
 
 def is_logged(outcome: Outcome) -> bool:
     """Whether :func:`log_outcome` would write a line."""
-    # By the value, since hashing a member is a call of Python.
-    return _LOGINS.isEnabledFor(_VERDICTS[outcome.reason.verdict._value_][0])
+    return _LOGINS.isEnabledFor(_LEVELS[outcome.reason._value_])
 
 
 def log_outcome(
@@ -153,4 +159,4 @@ def log_outcome(
         secured=request.secured,
         session=request.session,
     )
-    _LOGINS.log(_VERDICTS[outcome.verdict.value][0], event)
+    _LOGINS.log(_LEVELS[outcome.reason._value_], event)
