@@ -193,7 +193,7 @@ class _Exchange:
             logger.warning("%s: a request is refused: %s", self._name, error)
             self._server.faults["malformed"] += 1
             self._early = True
-            self._reply(mux.NO)
+            self.send(mux.NO)
             return
         if received is None:
             self._received = data
@@ -236,15 +236,7 @@ class _Exchange:
         server = self._server
         server.served += 1
         verdict = outcome.reason.verdict
-        if verdict is _ACCEPTED:
-            self._reply(mux.OK)
-        elif verdict is _REJECTED:
-            self._reply(mux.NO)
-        else:
-            self._reply(server._unavailable)
-
-    def _reply(self, reply: bytes) -> None:
-        server = self._server
+        reply = mux.OK if verdict is _ACCEPTED else mux.NO if verdict is _REJECTED else server._unavailable
         if len(server._exchanges) > 1:
             server._answer_later(self, reply)
         else:
