@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 from pysaslauthd.cache import Cache, Origin
 from pysaslauthd.errors import fault
-from pysaslauthd.flow import Reply, run
+from pysaslauthd.flow import Flow, run
 from pysaslauthd.freshness import Moment
 from pysaslauthd.log import escape
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify, refused_unasked
@@ -50,7 +51,7 @@ class Mechanism(Protocol):
     def key(self, identity: Identity) -> bytes:
         """Equal for two identities exactly if the same question would be asked about them."""
 
-    def check(self, identity: Identity, password: bytes) -> Coroutine[Reply[Any], Any, Outcome]:
+    def check(self, identity: Identity, password: bytes) -> Flow[Outcome]:
         """Decide; a flow (:mod:`pysaslauthd.flow`)."""
 
 
@@ -171,62 +172,58 @@ class Authenticator:
         if asked is not None:
             asked.waiting.append((request, identity, started, then))
             return
-        asked = Asked((key, request.password), identity, started + self._deadline, moment)
-        asked.waiting.append((request, identity, started, then))
-        self._questions[since] = asked
+        deadline = started + self._deadline
+        asked = self._questions[since] = Asked(since, identity, deadline, moment, (request, identity, started, then))
         if self._timer is None:
-            self._timer = self._loop.call_at(asked.deadline, self._expire)
-
-        def decided(outcome: Outcome | None, error: BaseException | None) -> None:
-            if outcome is None:
-                outcome = _internal_error(error)
-            if self._questions.get(since) is asked:
-                del self._questions[since]
-            self._settle(asked, outcome)
-
-        run(self._mechanism.check(identity, request.password), decided)
+            self._timer = self._loop.call_at(deadline, self._expire)
+        run(self._mechanism.check(identity, request.password), partial(self._settle, asked))
 
     def _expire(self) -> None:
         """Answer what has waited too long. All deadlines are alike, so that the oldest question is the first."""
         self._timer = None
         now = self._loop.time()
-        for since, asked in list(self._questions.items()):
+        for asked in list(self._questions.values()):
             if asked.deadline > now:
                 self._timer = self._loop.call_at(asked.deadline, self._expire)
                 break
-            del self._questions[since]
             self._settle(asked, Outcome(Reason.DEADLINE, f"no answer within {self._deadline:g} s"))
 
-    def _settle(self, asked: Asked, outcome: Outcome) -> None:
+    def _settle(self, asked: Asked, outcome: Outcome | None, error: BaseException | None = None) -> None:
         """Remember what was learned, which is true even past the deadline, and answer whoever still waits."""
-        question = asked.question
+        if outcome is None:
+            outcome = _internal_error(error)
+        since = asked.since
+        if self._questions.get(since) is asked:  # else its deadline has passed
+            del self._questions[since]
+        cache, (key, password, _) = self._cache, since
         waiting, asked.waiting = asked.waiting, []
         self._pending -= len(waiting)
         verdict = outcome.reason.verdict  # not outcome's own, which is a call
         if verdict is not _UNAVAILABLE:
-            self._learn(asked, outcome, verdict)
-        elif (
-            waiting and outcome.reason in _NO_ANSWER and self._cache is not None and self._cache.holds_stale(*question)
-        ):
+            if asked.moment is not None or self._beyond_lifetime:
+                self._learn(asked, outcome)
+            if verdict is _ACCEPTED and self._throttle is not None:
+                self._throttle.succeeded(key)
+        elif waiting and outcome.reason in _NO_ANSWER and cache is not None and cache.holds_stale(key, password):
             outcome = self._past_lifetime(len(waiting), outcome)
         throttle = self._throttle if verdict is _REJECTED else None
+        now = self._loop.time()
         for request, identity, started, then in waiting:
             if throttle is None:
-                self._answer(request, identity, started, then, outcome)
+                then(outcome)
+                self._report(request, identity, outcome, now - started)
             else:
-                delay = throttle.failed(question[0], request.password, request.remote, identity.address)
+                delay = throttle.failed(key, request.password, request.remote, identity.address)
                 self._refuse(delay, request, identity, started, then, outcome)
         if self._idle is not None and not self._questions and not self._idle.done():
             self._idle.set_result(None)
 
-    def _learn(self, asked: Asked, outcome: Outcome, verdict: Verdict) -> None:
+    def _learn(self, asked: Asked, outcome: Outcome) -> None:
         if self._beyond_lifetime:
             self._beyond_lifetime = False
             logger.info("the directory answers again")
         if asked.moment is not None:
-            self._remember(asked.question, asked.identity, asked.moment, outcome)
-        if verdict is _ACCEPTED and self._throttle is not None:
-            self._throttle.succeeded(asked.question[0])
+            self._remember(asked.since[:2], asked.identity, asked.moment, outcome)
 
     def _remember(self, question: Question, identity: Identity, moment: Moment, outcome: Outcome) -> None:
         cache = self._cache

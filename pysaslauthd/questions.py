@@ -16,23 +16,31 @@ PAUSE = 1.0
 
 Question = tuple[bytes, bytes]
 """A key of the cache, and a password."""
+Since = tuple[bytes, bytes, int]
+"""The same, and the number of the last change that had been told of (:class:`~pysaslauthd.freshness.Moment`)."""
+Waiting = tuple[AuthRequest, Identity, float, Callable[[Outcome], None]]
+"""A request that waits, who is meant, when it began, and what to call."""
 
 
 class Asked:
-    """One question, and the requests that wait for its answer, each with when it began and what to call.
+    """One question, and the requests that wait for its answer.
 
+    :param since: what was asked, and after which change.
     :param deadline: when they are answered at the latest, on the event loop's clock.
     :param moment: when the mechanism was asked; None without a cache.
+    :param first: of those who wait.
     """
 
-    __slots__ = ("deadline", "identity", "moment", "question", "waiting")
+    __slots__ = ("deadline", "identity", "moment", "since", "waiting")
 
-    def __init__(self, question: Question, identity: Identity, deadline: float, moment: Moment | None) -> None:
-        self.question = question
+    def __init__(
+        self, since: Since, identity: Identity, deadline: float, moment: Moment | None, first: Waiting
+    ) -> None:
+        self.since = since
         self.identity = identity
         self.deadline = deadline
         self.moment = moment
-        self.waiting: list[tuple[AuthRequest, Identity, float, Callable[[Outcome], None]]] = []
+        self.waiting = [first]
 
 
 class Revalidation:
