@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import NamedTuple
 
 from pysaslauthd.config import LdapSettings
 from pysaslauthd.directory.answer import TRANSIENT, Answer, bound, found_by, refuse
 from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.connection import LdapConnection
+from pysaslauthd.directory.failover import Asked, Failover
 from pysaslauthd.directory.gate import Gate
 from pysaslauthd.directory.interface import Bound, Found, Query, ServerState
 from pysaslauthd.directory.referral import Referrals, Search
 from pysaslauthd.directory.roster import Roster
 from pysaslauthd.directory.server import Server
-from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
+from pysaslauthd.errors import DirectoryError
 from pysaslauthd.flow import Flow
 from pysaslauthd.metrics import Operation
 from pysaslauthd.model import Identity
@@ -58,22 +58,18 @@ class Servers:
     :param binds: user binds under way at once at most; 0 sets no bound (saslauthd's ``-n``).
     :param count: told of each operation that a mechanism asks for.
     :raises ConfigError: the TLS files cannot be used, or servers stand in DNS and dnspython is not installed.
-
-    ``failovers`` counts the operations that were asked of another server than the first.
     """
 
     def __init__(
         self, settings: LdapSettings, *, deadline: float, binds: int = 5, count: Count = lambda *_: None
     ) -> None:
-        self.failovers = 0
         self._count = count
         share = deadline * (1 - LEFT) / min(TRIED, sum(2 if uri.domain else 1 for uri in settings.servers))
         settings = replace(settings, connect_timeout=min(settings.connect_timeout, share))
         connector = Connector.of(settings, min(settings.timeout, share))
         self._roster = Roster(settings, connector, binds)
-        self._servers = self._roster.servers
-        self._referrals = Referrals(self._servers, connector) if settings.referrals else None
-        self._attempts = 2 if settings.restart else 1
+        self._failover = Failover(self._roster, attempts=2 if settings.restart else 1)
+        self._referrals = Referrals(self._roster.servers, connector) if settings.referrals else None
         # Past it a turn would come too late for an answer within the deadline, most likely.
         patience = deadline * 3 / 4
         named = settings.use_sasl or (settings.bind_dn and settings.password)
@@ -145,7 +141,7 @@ class Servers:
 
     async def _search(self, template: RequestTemplate, values: Sequence[bytes], doing: str) -> Answer:
         """The answer to a search or compare, from a connection for searches of whichever server gives one."""
-        begun = None
+        asked = None
         if not self._searching.passes():
             await self._searching.enter()
         try:
@@ -157,14 +153,14 @@ class Servers:
                     answer = await connection.ask(template, values)
                     if answer.result.code not in TRANSIENT:
                         return answer
-                    begun = _Begun(server, answer)
+                    asked = Asked(server, answer)
                 except DirectoryError as error:
-                    begun = _Begun(server, error)
+                    asked = Asked(server, error)
 
             async def ask(server: Server) -> Answer:
                 return await (server.searcher() or await server.connected()).ask(template, values)
 
-            return await self._ask(ask, TRANSIENT, doing, begun)
+            return await self._failover.ask(ask, TRANSIENT, doing, asked)
         finally:
             self._searching.leave()
 
@@ -184,17 +180,17 @@ class Servers:
             if not self._binding.passes():
                 await self._binding.enter()
             try:
-                first, begun = self._roster.first, None
+                first, asked = self._roster.first, None
                 if first is not None:
                     try:
                         answer = await ask_alone(first)
                         if answer.result.code not in _BOUND_ELSEWHERE:
                             answered = True
                             return bound(answer)
-                        begun = _Begun(first, answer)
+                        asked = Asked(first, answer)
                     except DirectoryError as error:
-                        begun = _Begun(first, error)
-                answer = await self._ask(ask_alone, _BOUND_ELSEWHERE, "bind", begun)
+                        asked = Asked(first, error)
+                answer = await self._failover.ask(ask_alone, _BOUND_ELSEWHERE, "bind", asked)
                 answered = True
                 return bound(answer)
             finally:
@@ -202,56 +198,12 @@ class Servers:
         finally:
             self._count("bind", perf_counter() - began, answered)
 
-    # -- whom to ask
-
-    async def _ask(
-        self,
-        ask: Callable[[Server], Awaitable[Answer]],
-        elsewhere: frozenset[int],
-        doing: str,
-        begun: _Begun | None = None,
-    ) -> Answer:
-        """Ask the first server that answers; once more where the connection broke under the request.
-
-        :param elsewhere: the result codes for which another server is asked.
-        :param begun: what the first of them has been asked already.
-        """
-        failure: DirectoryError | None = None
-        if not self._servers:
-            await self._roster.known()
-        if begun is None:
-            servers = self._roster.in_order()
-        else:  # the order as it was then: it was not the time to look for servers that are down
-            servers = [begun.server, *(server for server in self._servers if server is not begun.server)]
-        for server in servers:
-            if server is not self._servers[0]:
-                self.failovers += 1
-            for attempt in range(self._attempts):
-                if attempt and server.up is False:  # found to be hung or down meanwhile
-                    break
-                try:
-                    if begun is None:
-                        answer = await ask(server)
-                    else:
-                        came, begun = begun.came, None
-                        if isinstance(came, DirectoryError):
-                            raise came
-                        answer = came
-                except ConnectionLost as error:
-                    failure = error
-                    continue
-                except DirectoryError as error:
-                    failure = error
-                    break
-                if answer.result.code not in elsewhere:
-                    return answer
-                failure = refuse(answer, doing)
-                break
-            if failure is not None:  # pragma: no branch - what is no answer is one
-                server.failed(failure)
-        raise failure or DirectoryDown("no directory server")
-
     # -- life
+
+    @property
+    def failovers(self) -> int:
+        """Operations that were asked of another server than the first."""
+        return self._failover.others
 
     def states(self) -> list[ServerState]:
         """How each server is, in the order of the configuration."""
@@ -287,13 +239,6 @@ class Servers:
         )
         self._queries[query] = template
         return template
-
-
-class _Begun(NamedTuple):
-    """A server that has been asked, and what came of it."""
-
-    server: Server
-    came: Answer | DirectoryError
 
 
 async def _no_dn() -> Bound:

@@ -412,7 +412,7 @@ def test_a_connection_with_a_bind_that_timed_out_is_not_used_again() -> None:
             await asyncio.to_thread(server.wait_for, "bind", 2)
             clock.move(TIMEOUT / 2)
             server.release()
-            while directory._servers[0]._pulse.heard < clock.now:  # noqa: ASYNC110 - it tells nobody
+            while directory._roster.servers[0]._pulse.heard < clock.now:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0)
             clock.move(TIMEOUT)
             with pytest.raises(DirectoryTimeout) as late:
@@ -471,7 +471,7 @@ def test_what_fails_with_a_hung_server_begins_no_new_connection_to_it() -> None:
             assert [type(outcome) for outcome in outcomes] == [DirectoryTimeout, *[ConnectionLost] * 3]
             # Who comes once it answers again must not wait for an attempt from when it did not.
             assert [state.connections for state in directory.states()] == [0]
-            assert directory._servers[0]._connecting is None
+            assert directory._roster.servers[0]._connecting is None
 
     with FakeLdap() as hung:
         run(test())
@@ -497,7 +497,7 @@ def test_a_failed_server_is_remembered_and_comes_back_without_a_login_paying(mon
         async with asking(first, second) as directory:
             await asyncio.to_thread(first.stop)
             assert await search(directory) == FOUND
-            preferred = directory._servers[0]
+            preferred = directory._roster.servers[0]
             assert preferred.up is False
             monkeypatch.setattr(preferred, "connected", None)  # who asked it now would fail
             monkeypatch.setattr(preferred, "binder", None)
