@@ -42,15 +42,18 @@ def parse(data: bytes, peer: Peer | None = None) -> tuple[AuthRequest, int] | No
     :returns: None while octets of the first four strings are missing, else the request and the number of octets
         that it is made of; what follows them is part of a fifth string that has not arrived whole, or is not of
         this protocol at all.
-    :raises ProtocolError: the first four strings announce more than MAX_REQUEST octets, counts that are still to
-        come included: nothing more needs to be read to refuse them.
+    :raises ProtocolError: the first four strings announce more than MAX_REQUEST octets, whether or not
+        they have arrived: nothing needs to be read to refuse them.
     """
-    number, size = int.from_bytes, len(data)
-    # Each name is where that string ends. Where octets of its count are missing, that is beyond the data, too.
-    login = 2 + number(data[:2])
-    password = login + 2 + number(data[login : login + 2])
-    service = password + 2 + number(data[password : password + 2])
-    realm = end = service + 2 + number(data[service : service + 2])
+    size = len(data)
+    end = 0
+    try:  # each name is where that string ends
+        login = end = 2 + (data[0] << 8 | data[1])
+        password = end = end + 2 + (data[end] << 8 | data[end + 1])
+        service = end = end + 2 + (data[end] << 8 | data[end + 1])
+        realm = end = end + 2 + (data[end] << 8 | data[end + 1])
+    except IndexError:  # a count is missing
+        size = -1
     if end > MAX_REQUEST:
         raise ProtocolError(f"request of {end} octets or more, the limit is {MAX_REQUEST}")
     if end > size:
@@ -58,8 +61,7 @@ def parse(data: bytes, peer: Peer | None = None) -> tuple[AuthRequest, int] | No
     remote = b""
     if end != size:
         start = end + 2
-        after = start + number(data[end:start])
-        if after <= size:
+        if start <= size and (after := start + (data[end] << 8 | data[end + 1])) <= size:
             remote = data[start:after]
             end = after
     fields = (

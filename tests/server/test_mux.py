@@ -214,7 +214,7 @@ async def test_an_oversized_request_gets_its_no_and_a_log_line(
         await rig.closed_all()
         assert rig.decider.requests == []
     assert messages(caplog) == [
-        f"{tmp_path}/mux: {ME}: a request is refused: request of 65550 octets or more, the limit is {mux.MAX_REQUEST}"
+        f"{tmp_path}/mux: {ME}: a request is refused: request of 65546 octets or more, the limit is {mux.MAX_REQUEST}"
     ]
 
 
