@@ -200,8 +200,8 @@ class Authenticator:
         self._pending -= len(waiting)
         verdict = outcome.reason.verdict  # not outcome's own, which is a call
         if verdict is not _UNAVAILABLE:
-            if asked.moment is not None or self._beyond_lifetime:
-                self._learn(asked, outcome)
+            if asked.moment is not None:
+                self._learn(asked, asked.moment, outcome)
             if verdict is _ACCEPTED and self._throttle is not None:
                 self._throttle.succeeded(key)
         elif waiting and outcome.reason in _NO_ANSWER and cache is not None and cache.holds_stale(key, password):
@@ -218,12 +218,11 @@ class Authenticator:
         if self._idle is not None and not self._questions and not self._idle.done():
             self._idle.set_result(None)
 
-    def _learn(self, asked: Asked, outcome: Outcome) -> None:
+    def _learn(self, asked: Asked, moment: Moment, outcome: Outcome) -> None:
         if self._beyond_lifetime:
             self._beyond_lifetime = False
             logger.info("the directory answers again")
-        if asked.moment is not None:
-            self._remember(asked.since[:2], asked.identity, asked.moment, outcome)
+        self._remember(asked.since[:2], asked.identity, moment, outcome)
 
     def _remember(self, question: Question, identity: Identity, moment: Moment, outcome: Outcome) -> None:
         cache = self._cache
