@@ -8,19 +8,14 @@ from typing import NamedTuple
 from pysaslauthd.log.text import escape, escape_text
 from pysaslauthd.model import AuthRequest, Door, Identity, Outcome, Peer, Reason, Verdict
 
-_WORDS = {
-    Verdict.ACCEPTED: "auth success",
-    Verdict.REJECTED: "auth failure",
+_VERDICTS = {
+    Verdict.ACCEPTED: (logging.DEBUG, "auth success"),
+    Verdict.REJECTED: (logging.INFO, "auth failure"),
     # Other words than saslauthd's: who counts failures to ban somebody must not count a directory's outage.
-    Verdict.UNAVAILABLE: "auth unavailable",
-}
-_VERDICT_LEVELS = {
-    Verdict.ACCEPTED: logging.DEBUG,
-    Verdict.REJECTED: logging.INFO,
-    Verdict.UNAVAILABLE: logging.WARNING,
+    Verdict.UNAVAILABLE: (logging.WARNING, "auth unavailable"),
 }
 # By the reasons' values, since hashing a member is a call of Python.
-_LEVELS = {reason.value: _VERDICT_LEVELS[reason.verdict] for reason in Reason}
+_LEVELS = {reason.value: _VERDICTS[reason.verdict][0] for reason in Reason}
 _LOGINS = logging.getLogger("pysaslauthd.logins")
 
 
@@ -92,7 +87,7 @@ class LoginEvent(NamedTuple):
 
     def __str__(self) -> str:
         verdict = self.verdict
-        what = _WORDS[verdict]
+        what = _VERDICTS[verdict][1]
         if self.cached and verdict is Verdict.ACCEPTED:
             what += " (cached)"
         line = (
