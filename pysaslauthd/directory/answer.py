@@ -15,10 +15,6 @@ TRANSIENT = frozenset({codes.BUSY, codes.UNAVAILABLE})
 """Another server may do better."""
 
 
-NO_CONTROLS: dict[str, bytes] = {}
-"""Those of most answers; never changed."""
-
-
 class Answer(NamedTuple):
     """All that came for one request, and from whom.
 
@@ -54,7 +50,7 @@ class Operation(Reply[Answer]):
 
         :raises ProtocolError: the message is malformed.
         """
-        held = response.controls(last) if last.controls else NO_CONTROLS
+        held = response.controls(last) if last.controls else response.NO_CONTROLS
         value = response.extended_value(last) if last.operation == response.EXTENDED_RESPONSE else b""
         # Not Answer(…), which is a call of Python.
         return tuple.__new__(Answer, (server, result, held, self.entries, self.references, value))

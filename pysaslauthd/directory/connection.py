@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from pysaslauthd.config import ServerUri
-from pysaslauthd.directory.answer import NO_CONTROLS, Answer, Operation
+from pysaslauthd.directory.answer import Answer, Operation
 from pysaslauthd.directory.deliver import deliver, deliver_failure
 from pysaslauthd.errors import ConnectionLost, DirectoryError, DirectoryTimeout, ProtocolError
 from pysaslauthd.flow import Reply
 from pysaslauthd.wire.ldap import codes, request, response
 from pysaslauthd.wire.ldap.request import RequestTemplate
-from pysaslauthd.wire.ldap.response import Response, Result
+from pysaslauthd.wire.ldap.response import NO_CONTROLS, Response, Result
 from pysaslauthd.wire.ldap.shape import Shapes
 
 logger = logging.getLogger(__name__)

@@ -26,6 +26,10 @@ _REFERRAL = 0xA3
 _EXTENDED_VALUE = 0x8B
 
 
+NO_CONTROLS: dict[str, bytes] = {}
+"""Those of most messages; never changed."""
+
+
 class Response(NamedTuple):
     """One message from the server; the functions below read its parts."""
 
@@ -43,7 +47,7 @@ class SearchEntry(NamedTuple):
 
     dn: bytes
     attributes: dict[str, list[bytes]]
-    controls: dict[str, bytes] = {}  # noqa: RUF012 - never changed
+    controls: dict[str, bytes] = NO_CONTROLS
 
 
 class Result(NamedTuple):

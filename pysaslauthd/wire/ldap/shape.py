@@ -26,7 +26,6 @@ MISSES = 16
 """Answers of a shape's size and not of the shape, after which the next one's takes its place. To learn takes as long as
 to read four answers."""
 
-_NO_CONTROLS: dict[str, bytes] = {}
 _ID = 4
 """Octets of our messageIDs."""
 _DONE_HEAD = b"\x30\x0f\x02\x04"
@@ -83,7 +82,7 @@ class Shapes:
                 for name, place in shape.places:
                     attributes[name] = [*values[place]]
                 # Not SearchEntry(…), which is a call of Python.
-                entry = tuple.__new__(SearchEntry, (values[1], attributes, _NO_CONTROLS))
+                entry = tuple.__new__(SearchEntry, (values[1], attributes, response.NO_CONTROLS))
                 return int.from_bytes(values[0], "big"), entry, start + shape.size
             shape.misses += 1
         if shape is None or shape.misses > MISSES:
