@@ -11,7 +11,7 @@ from pysaslauthd.directory.server import Server
 from pysaslauthd.errors import ConnectionLost, DirectoryDown, DirectoryError
 
 
-class Asked(NamedTuple):
+class Attempt(NamedTuple):
     """A server that has been asked, and what came of it."""
 
     server: Server
@@ -23,45 +23,46 @@ class Failover:
 
     :param attempts: how often each is asked where the connection breaks under the request.
 
-    ``others`` counts the operations that were asked of another server than the first.
+    ``failovers`` counts the operations that were asked of another server than the first.
     """
 
     def __init__(self, roster: Roster, *, attempts: int) -> None:
-        self.others = 0
+        self.failovers = 0
         self._roster = roster
         self._servers = roster.servers
         self._attempts = attempts
 
-    async def ask(
+    async def answer(
         self,
         ask: Callable[[Server], Awaitable[Answer]],
         elsewhere: frozenset[int],
         doing: str,
-        asked: Asked | None = None,
+        made: Attempt | None = None,
     ) -> Answer:
-        """Ask the first server that answers; once more where the connection broke under the request.
+        """That of the first server that gives one; each is asked once more where the connection broke under the
+        request.
 
         :param elsewhere: the result codes for which another server is asked.
-        :param asked: what has been asked already.
+        :param made: the attempt that has been made already, with the first server.
         """
         failure: DirectoryError | None = None
         if not self._servers:
             await self._roster.known()
-        if asked is None:
+        if made is None:
             servers = self._roster.in_order()
         else:  # the order as it was then: it was not the time to look for servers that are down
-            servers = [asked.server, *(server for server in self._servers if server is not asked.server)]
+            servers = [made.server, *(server for server in self._servers if server is not made.server)]
         for server in servers:
             if server is not self._servers[0]:
-                self.others += 1
+                self.failovers += 1
             for attempt in range(self._attempts):
                 if attempt and server.up is False:  # found to be hung or down meanwhile
                     break
                 try:
-                    if asked is None:
+                    if made is None:
                         answer = await ask(server)
                     else:
-                        came, asked = asked.came, None
+                        came, made = made.came, None
                         if isinstance(came, DirectoryError):
                             raise came
                         answer = came

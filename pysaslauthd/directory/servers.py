@@ -10,7 +10,7 @@ from pysaslauthd.config import LdapSettings
 from pysaslauthd.directory.answer import TRANSIENT, Answer, bound, found_by, refuse
 from pysaslauthd.directory.connect import Connector
 from pysaslauthd.directory.connection import LdapConnection
-from pysaslauthd.directory.failover import Asked, Failover
+from pysaslauthd.directory.failover import Attempt, Failover
 from pysaslauthd.directory.gate import Gate
 from pysaslauthd.directory.interface import Bound, Found, Query, ServerState
 from pysaslauthd.directory.referral import Referrals, Search
@@ -141,7 +141,7 @@ class Servers:
 
     async def _search(self, template: RequestTemplate, values: Sequence[bytes], doing: str) -> Answer:
         """The answer to a search or compare, from a connection for searches of whichever server gives one."""
-        asked = None
+        made = None
         if not self._searching.passes():
             await self._searching.enter()
         try:
@@ -153,14 +153,14 @@ class Servers:
                     answer = await connection.ask(template, values)
                     if answer.result.code not in TRANSIENT:
                         return answer
-                    asked = Asked(server, answer)
+                    made = Attempt(server, answer)
                 except DirectoryError as error:
-                    asked = Asked(server, error)
+                    made = Attempt(server, error)
 
             async def ask(server: Server) -> Answer:
                 return await (server.searcher() or await server.connected()).ask(template, values)
 
-            return await self._failover.ask(ask, TRANSIENT, doing, asked)
+            return await self._failover.answer(ask, TRANSIENT, doing, made)
         finally:
             self._searching.leave()
 
@@ -180,17 +180,17 @@ class Servers:
             if not self._binding.passes():
                 await self._binding.enter()
             try:
-                first, asked = self._roster.first, None
+                first, made = self._roster.first, None
                 if first is not None:
                     try:
                         answer = await ask_alone(first)
                         if answer.result.code not in _BOUND_ELSEWHERE:
                             answered = True
                             return bound(answer)
-                        asked = Asked(first, answer)
+                        made = Attempt(first, answer)
                     except DirectoryError as error:
-                        asked = Asked(first, error)
-                answer = await self._failover.ask(ask_alone, _BOUND_ELSEWHERE, "bind", asked)
+                        made = Attempt(first, error)
+                answer = await self._failover.answer(ask_alone, _BOUND_ELSEWHERE, "bind", made)
                 answered = True
                 return bound(answer)
             finally:
@@ -203,7 +203,7 @@ class Servers:
     @property
     def failovers(self) -> int:
         """Operations that were asked of another server than the first."""
-        return self._failover.others
+        return self._failover.failovers
 
     def states(self) -> list[ServerState]:
         """How each server is, in the order of the configuration."""
