@@ -19,7 +19,7 @@ from pysaslauthd.flow import Flow, run
 from pysaslauthd.freshness import Moment
 from pysaslauthd.log import escape
 from pysaslauthd.model import AuthRequest, Identity, Outcome, Reason, Verdict, identify, refused_unasked
-from pysaslauthd.questions import Asked, Question, Revalidation
+from pysaslauthd.questions import Asked, DatedQuestion, Question, Revalidation
 from pysaslauthd.throttle import Delay, Throttle
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Authenticator:
         self._max_questions = max_questions
         self._pending = 0
         self._loop = asyncio.get_running_loop()
-        self._questions: dict[tuple[bytes, bytes, int], Asked] = {}
+        self._questions: dict[DatedQuestion, Asked] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._held_back = 0
         self._beyond_lifetime = False
@@ -167,13 +167,14 @@ class Authenticator:
         self._pending += 1
         moment = self._cache.moment() if self._cache is not None else None
         # Who asks after a change must not be answered by what was asked before it.
-        since = (key, request.password, moment.number if moment is not None else 0)
-        asked = self._questions.get(since)
+        question = (key, request.password, moment.number if moment is not None else 0)
+        asked = self._questions.get(question)
         if asked is not None:
             asked.waiting.append((request, identity, started, then))
             return
         deadline = started + self._deadline
-        asked = self._questions[since] = Asked(since, identity, deadline, moment, (request, identity, started, then))
+        asked = Asked(question, identity, deadline, moment, (request, identity, started, then))
+        self._questions[question] = asked
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._expire)
         run(self._mechanism.check(identity, request.password), partial(self._settle, asked))
@@ -192,10 +193,10 @@ class Authenticator:
         """Remember what was learned, which is true even past the deadline, and answer whoever still waits."""
         if outcome is None:
             outcome = _internal_error(error)
-        since = asked.since
-        if self._questions.get(since) is asked:  # else its deadline has passed
-            del self._questions[since]
-        cache, (key, password, _) = self._cache, since
+        question = asked.question
+        if self._questions.get(question) is asked:  # else its deadline has passed
+            del self._questions[question]
+        cache, (key, password, _) = self._cache, question
         waiting, asked.waiting = asked.waiting, []
         self._pending -= len(waiting)
         verdict = outcome.reason.verdict  # not outcome's own, which is a call
@@ -207,11 +208,9 @@ class Authenticator:
         elif waiting and outcome.reason in _NO_ANSWER and cache is not None and cache.holds_stale(key, password):
             outcome = self._past_lifetime(len(waiting), outcome)
         throttle = self._throttle if verdict is _REJECTED else None
-        now = self._loop.time()
         for request, identity, started, then in waiting:
             if throttle is None:
-                then(outcome)
-                self._report(request, identity, outcome, now - started)
+                self._answer(request, identity, started, then, outcome)
             else:
                 delay = throttle.failed(key, request.password, request.remote, identity.address)
                 self._refuse(delay, request, identity, started, then, outcome)
@@ -222,7 +221,7 @@ class Authenticator:
         if self._beyond_lifetime:
             self._beyond_lifetime = False
             logger.info("the directory answers again")
-        self._remember(asked.since[:2], asked.identity, moment, outcome)
+        self._remember(asked.question[:2], asked.identity, moment, outcome)
 
     def _remember(self, question: Question, identity: Identity, moment: Moment, outcome: Outcome) -> None:
         cache = self._cache

@@ -16,7 +16,7 @@ PAUSE = 1.0
 
 Question = tuple[bytes, bytes]
 """A key of the cache, and a password."""
-Since = tuple[bytes, bytes, int]
+DatedQuestion = tuple[bytes, bytes, int]
 """The same, and the number of the last change that had been told of (:class:`~pysaslauthd.freshness.Moment`)."""
 Waiting = tuple[AuthRequest, Identity, float, Callable[[Outcome], None]]
 """A request that waits, who is meant, when it began, and what to call."""
@@ -25,18 +25,18 @@ Waiting = tuple[AuthRequest, Identity, float, Callable[[Outcome], None]]
 class Asked:
     """One question, and the requests that wait for its answer.
 
-    :param since: what was asked, and after which change.
+    :param question: what was asked, and after which change.
     :param deadline: when they are answered at the latest, on the event loop's clock.
     :param moment: when the mechanism was asked; None without a cache.
     :param first: of those who wait.
     """
 
-    __slots__ = ("deadline", "identity", "moment", "since", "waiting")
+    __slots__ = ("deadline", "identity", "moment", "question", "waiting")
 
     def __init__(
-        self, since: Since, identity: Identity, deadline: float, moment: Moment | None, first: Waiting
+        self, question: DatedQuestion, identity: Identity, deadline: float, moment: Moment | None, first: Waiting
     ) -> None:
-        self.since = since
+        self.question = question
         self.identity = identity
         self.deadline = deadline
         self.moment = moment
