@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -174,3 +175,19 @@ def test_it_drops_stops_listens_again_and_says_what_nobody_asked_for() -> None:
             assert find(connection)
         server.wait_for("unbind")
         server.wait_closed()
+
+
+def test_a_connection_that_waits_at_the_listener_is_counted(tmp_path: Path) -> None:
+    for path in (None, tmp_path / "ldapi"):
+        with FakeLdap(path=path) as server:
+
+            async def connect() -> list[socket.socket]:  # in the thread that would accept
+                return [server.connect() for _ in range(3)]
+
+            for raw in server._call(connect()):
+                raw.close()
+            assert server.accepted == 3
+            server.stop()
+            server.listen()
+            server.connect().close()
+            assert server.accepted == 4

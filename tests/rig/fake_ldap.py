@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import ssl
 import threading
@@ -43,6 +44,17 @@ class Connection:
         self.work: set[asyncio.Task[None]] = set()
 
 
+class Listener(socket.socket):
+    """A listening socket that counts what it accepts."""
+
+    accepted = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection = super().accept()
+        self.accepted += 1
+        return connection
+
+
 class FakeLdap:
     """The server, as a context manager, in a thread with an event loop of its own.
 
@@ -62,9 +74,9 @@ class FakeLdap:
     ) -> None:
         self.table = Table(entries, start_tls=authority is not None)
         self.requests: list[Request] = []
-        self.accepted = 0
-        """How many connections there have been."""
         self.port = free_port()
+        self._listeners: list[Listener] = []
+        self._numbers = itertools.count()
         self._released = asyncio.Event()
         self._socket = path
         self._ldaps = ldaps
@@ -98,6 +110,15 @@ class FakeLdap:
         if self._socket is not None:
             return f"ldapi://{quote(str(self._socket), safe='')}"
         return f"{'ldaps' if self._ldaps else 'ldap'}://127.0.0.1:{self.port}"
+
+    @property
+    def accepted(self) -> int:
+        """How many connections there have been.
+
+        Its thread may lag behind a client: for the client a connection stands before it is accepted.
+        """
+        self._call(self._accept_waiting())
+        return sum(listener.accepted for listener in self._listeners)
 
     def connect(self) -> socket.socket:
         """A plain connection to it, with a time-out."""
@@ -157,10 +178,21 @@ class FakeLdap:
 
     async def _listen(self) -> None:
         if self._socket is not None:
-            self._server = await asyncio.start_unix_server(self._serve, self._socket)
+            self._socket.unlink(missing_ok=True)
+            listener = Listener(socket.AF_UNIX)
+            listener.bind(str(self._socket))
+            self._server = await asyncio.start_unix_server(self._serve, sock=listener)
         else:
+            listener = Listener(socket.AF_INET)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", self.port))
             tls = self._tls if self._ldaps else None
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls)
+            self._server = await asyncio.start_server(self._serve, sock=listener, ssl=tls)
+        self._listeners.append(listener)
+
+    async def _accept_waiting(self) -> None:
+        for _ in range(2):  # in the first turn the loop sees that they wait, in the second it has accepted them all
+            await asyncio.sleep(0)
 
     async def _stop(self) -> None:
         for listener in self._server.sockets:
@@ -191,9 +223,8 @@ class FakeLdap:
             await asyncio.wait(ended)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(self.accepted, reader, writer)
+        connection = Connection(next(self._numbers), reader, writer)
         with self._changed:
-            self.accepted += 1
             self._connections[connection.number] = connection
             self._changed.notify_all()
         # Dropped: the task was cancelled by _drop and ends here.
