@@ -54,9 +54,10 @@ def test_a_domain_is_looked_up_and_each_of_its_servers_walked(tmp_path: Path, mo
 
 
 def test_a_name_service_that_is_late_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    late, ended = threading.Event(), threading.Event()
+    asked, late, ended = threading.Event(), threading.Event(), threading.Event()
 
     def getaddrinfo(*_: object, **__: object) -> list[object]:
+        asked.set()
         late.wait()
         threading.Timer(0, ended.set).start()
         return []
@@ -66,6 +67,7 @@ def test_a_name_service_that_is_late_is_not_waited_for(tmp_path: Path, monkeypat
         async for step in check(config, tmp_path):
             found.append(step)
             if step.what == "address":
+                await asyncio.to_thread(asked.wait)  # its thread may begin after it was given up
                 monkeypatch.undo()
                 late.set()
                 await asyncio.to_thread(ended.wait)

@@ -24,6 +24,7 @@ from rig import ldap_messages as messages
 from rig.authority import Authority
 from rig.faults import Exchange, Fault, Request
 from rig.ldap_table import PEOPLE, Entries, Table
+from rig.loop import stop_listening
 from rig.programs import free_port
 
 T = TypeVar("T")
@@ -195,10 +196,7 @@ class FakeLdap:
             await asyncio.sleep(0)
 
     async def _stop(self) -> None:
-        for listener in self._server.sockets:
-            self._loop.remove_reader(listener.fileno())
-        await asyncio.sleep(0)  # asyncio leaves a connection open whose server closes in the turn of its acceptance
-        self._server.close()
+        await stop_listening(self._server)
         await self._drop()
 
     async def _abort(self) -> None:

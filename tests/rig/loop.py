@@ -1,4 +1,4 @@
-"""An event loop for one test, which must leave nothing behind."""
+"""What a test's event loop must not leave behind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+async def stop_listening(server: asyncio.Server) -> None:
+    """Close a server, whose connections stay: asyncio would lose one that it has accepted in this very turn."""
+    for listener in server.sockets:
+        asyncio.get_running_loop().remove_reader(listener.fileno())
+    await asyncio.sleep(0)
+    server.close()
 
 
 def run(test: Coroutine[Any, Any, T]) -> T:

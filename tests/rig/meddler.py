@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rig import ldap_messages as messages
+from rig.loop import stop_listening
 
 WAYS = ("stall", "cut", "half", "drip", "garbage", "huge", "silent", "refuse")
 """What it can do, besides ``pass`` and ``slow``:
@@ -83,7 +84,7 @@ class Meddler:
             for pair in self._pairs:
                 pair.forgotten = True
         elif way == "refuse":
-            self._server.close()
+            await stop_listening(self._server)
             self._drop()
 
     async def _listen(self) -> None:
@@ -91,7 +92,7 @@ class Meddler:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         self._closing = True
         self._drop()
         # asyncio loses the socket of an attempt to connect that is cancelled.

@@ -8,6 +8,7 @@ import threading
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from rig.loop import stop_listening
 from rig.programs import free_port, wait_until
 
 WATCHES = (b"2.16.840.1.113730.3.4.3", b"1.3.6.1.4.1.4203.1.9.1.1")
@@ -90,7 +91,7 @@ class Relay:
         self._how = None
 
     async def _stop(self) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
