@@ -10,10 +10,22 @@ import hypothesis
 import pytest
 
 from rig.needs import need_root
+from rig.shake import shake
 
 # A busy machine is no fault of an example.
 hypothesis.settings.register_profile("pysaslauthd", deadline=None)
 hypothesis.settings.load_profile("pysaslauthd")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--shake``: CONTRIBUTING.md says what for."""
+    parser.addoption("--shake", metavar="SEED", help="delay event loops and threads at random")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each process of pytest has its own delays."""
+    if seed := config.getoption("--shake"):
+        shake(f"{seed} {os.environ.get('PYTEST_XDIST_WORKER', '')}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,41 @@
+"""Delays at random, which show what depends on who is first: before an event loop waits, and before a thread begins."""
+
+from __future__ import annotations
+
+import random
+import selectors
+import threading
+import time
+from typing import Any
+
+WAITS = (0.1, 0.06)
+"""The share of a loop's waits that come late, and the most seconds that each does."""
+BEGINS = (0.5, 0.25)
+"""The same of threads that begin."""
+
+
+def shake(seed: str) -> None:
+    """Do so in this process from now on.
+
+    :param seed: gives the delays, and whose loops have them: the first thread's, that of all others, or both. What
+        becomes of them hangs on the machine, too: the same seed does not always show the same.
+    """
+    chance = random.Random(seed)
+    first = chance.choice((True, False, None))
+
+    def late(share: float, longest: float) -> None:
+        if chance.random() < share:
+            time.sleep(chance.uniform(0, longest))
+
+    def select(self: selectors.DefaultSelector, timeout: float | None = None) -> Any:
+        if first in (None, threading.current_thread() is threading.main_thread()):
+            late(*WAITS)
+        return select_at_once(self, timeout)
+
+    def run(self: threading.Thread) -> None:
+        late(*BEGINS)
+        run_at_once(self)
+
+    select_at_once, run_at_once = selectors.DefaultSelector.select, threading.Thread.run
+    selectors.DefaultSelector.select = select  # type: ignore[method-assign]  # of all loops
+    threading.Thread.run = run  # type: ignore[method-assign]  # of all threads
