@@ -13,6 +13,8 @@ WAITS = (0.1, 0.06)
 BEGINS = (0.5, 0.25)
 """The same of threads that begin."""
 
+_SELECT, _RUN = selectors.DefaultSelector.select, threading.Thread.run
+
 
 def shake(seed: str) -> None:
     """Do so in this process from now on.
@@ -30,12 +32,11 @@ def shake(seed: str) -> None:
     def select(self: selectors.DefaultSelector, timeout: float | None = None) -> Any:
         if first in (None, threading.current_thread() is threading.main_thread()):
             late(*WAITS)
-        return select_at_once(self, timeout)
+        return _SELECT(self, timeout)
 
     def run(self: threading.Thread) -> None:
         late(*BEGINS)
-        run_at_once(self)
+        _RUN(self)
 
-    select_at_once, run_at_once = selectors.DefaultSelector.select, threading.Thread.run
     selectors.DefaultSelector.select = select  # type: ignore[method-assign]  # of all loops
     threading.Thread.run = run  # type: ignore[method-assign]  # of all threads
