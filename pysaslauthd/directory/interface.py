@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from pysaslauthd.directory.template import Template
 from pysaslauthd.model import Identity
 from pysaslauthd.wire.ldap.request import Control
-from pysaslauthd.wire.ldap.response import SearchEntry
+from pysaslauthd.wire.ldap.response import NO_CONTROLS, SearchEntry
 
 Entry = SearchEntry
 
@@ -33,7 +33,7 @@ class Bound(NamedTuple):
 
     code: int
     message: str = ""
-    controls: dict[str, bytes] = {}  # noqa: RUF012 - never changed
+    controls: dict[str, bytes] = NO_CONTROLS
     server: str = ""
     authzid: bytes = b""
 
