@@ -114,10 +114,7 @@ class FakeLdap:
 
     @property
     def accepted(self) -> int:
-        """How many connections there have been.
-
-        Its thread may lag behind a client: for the client a connection stands before it is accepted.
-        """
+        """How many connections there have been, with those that wait to be accepted: for the client they stand."""
         self._call(self._accept_waiting())
         return sum(listener.accepted for listener in self._listeners)
 

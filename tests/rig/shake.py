@@ -23,14 +23,14 @@ def shake(seed: str) -> None:
         becomes of them hangs on the machine, too: the same seed does not always show the same.
     """
     chance = random.Random(seed)
-    first = chance.choice((True, False, None))
+    whose = chance.choice(("first", "others", "both"))
 
     def late(share: float, longest: float) -> None:
         if chance.random() < share:
             time.sleep(chance.uniform(0, longest))
 
     def select(self: selectors.DefaultSelector, timeout: float | None = None) -> Any:
-        if first in (None, threading.current_thread() is threading.main_thread()):
+        if whose in ("both", "first" if threading.current_thread() is threading.main_thread() else "others"):
             late(*WAITS)
         return _SELECT(self, timeout)
 
